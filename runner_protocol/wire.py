@@ -1,0 +1,9 @@
+"""The base of every message: frozen, and deaf to members that a newer peer has added."""
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Message(BaseModel):
+    """A record that crosses the wire as JSON."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="null", ser_json_bytes="base64")
