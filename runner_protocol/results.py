@@ -223,7 +223,7 @@ class IsolationRecord(Message):
     housekeeping_cpus: str = ""
     settings: list[SettingRecord] = Field(default_factory=list)
     digest: str | None = None
-    """SHA-256 over the level and every setting, applied or refused: results with different digests are not comparable."""
+    """SHA-256 over the level and every setting, applied or refused: only equal digests are comparable."""
     note: str | None = None
     """Why no stronger level was reached."""
 
