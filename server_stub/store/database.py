@@ -1,0 +1,106 @@
+"""The database, whichever it is: transactions as functions, and word between processes.
+
+database = Database.open("sqlite:///bench.db")
+project = await database.read(lambda tx: tx.one("SELECT * FROM project WHERE slug = :slug", slug="demo"))
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from server_stub.errors import BadRequestError
+from server_stub.store.migrate import migrate
+from server_stub.store.sqlite import SqliteEngine
+from server_stub.store.tx import Dialect, Tx
+
+T = TypeVar("T")
+Hearer = Callable[[str], None]
+
+CHANNELS = ("job_queued", "job_changed")
+"""`job_queued`: a job waits, payload its spec id. `job_changed`: a job moved or made progress, payload its UUID."""
+
+
+class Database:
+    """Runs transactions on the engine that a URL names."""
+
+    def __init__(self, engine: Any) -> None:
+        self._engine = engine
+        self._hearers: dict[str, list[tuple[asyncio.AbstractEventLoop, Hearer]]] = defaultdict(list)
+        self.statements = 0
+        """Statements run so far: tests bound how many one request takes."""
+        engine.on_notices = self._spread
+        engine.on_statements = self._count
+
+    @classmethod
+    def open(cls, url: str, *, migrated: bool = True) -> Self:
+        """Open `sqlite:///FILE` or `postgresql://…` and bring its schema up to date.
+
+        Raises `BadRequestError` for another kind of URL, `UnavailableError` where the database does not answer.
+        """
+        database = cls(_engine(url))
+        if migrated:
+            database.wait(migrate)
+        return database
+
+    @property
+    def dialect(self) -> Dialect:
+        """Which of the two this is."""
+        dialect: Dialect = self._engine.dialect
+        return dialect
+
+    async def write(self, work: Callable[[Tx], T]) -> T:
+        """Run `work` in one transaction; it is durable when this returns. Raises what `work` raises, rolled back."""
+        result: T = await asyncio.shield(asyncio.wrap_future(self._engine.write(work)))
+        return result
+
+    async def read(self, work: Callable[[Tx], T]) -> T:
+        """Run `work` on one consistent state of the database."""
+        result: T = await asyncio.wrap_future(self._engine.read(work))
+        return result
+
+    def wait(self, work: Callable[[Tx], T]) -> T:
+        """`write`, for callers without an event loop (the command line)."""
+        result: T = self._engine.write(work).result()
+        return result
+
+    def subscribe(self, channel: str, hearer: Hearer) -> None:
+        """Call `hearer(payload)` on the running event loop after each commit, of any process, that notified `channel`.
+
+        An empty payload means: something may have been missed, look for yourself.
+        """
+        self._hearers[channel].append((asyncio.get_running_loop(), hearer))
+        if self.dialect == "postgresql" and not self._engine.listening:
+            self._engine.listen(CHANNELS)
+
+    def backup(self, target: Path) -> None:
+        """Copy a live SQLite database to a file."""
+        if self.dialect != "sqlite":
+            raise BadRequestError("backup: only of SQLite; PostgreSQL has pg_dump")
+        self._engine.backup(target)
+
+    def close(self) -> None:
+        """Finish what is queued and close."""
+        self._hearers.clear()
+        self._engine.close()
+
+    def _spread(self, notices: list[tuple[str, str]]) -> None:
+        for channel, payload in dict.fromkeys(notices):
+            for loop, hearer in list(self._hearers.get(channel, ())):
+                if not loop.is_closed():
+                    loop.call_soon_threadsafe(hearer, payload)
+
+    def _count(self, statements: int) -> None:
+        self.statements += statements
+
+
+def _engine(url: str) -> Any:
+    scheme, _, rest = url.partition("://")
+    if scheme == "sqlite" and rest.startswith("/") and len(rest) > 1:
+        return SqliteEngine(rest.removeprefix("/"))
+    if scheme in ("postgresql", "postgres"):
+        from server_stub.store.postgresql import PostgresEngine
+
+        return PostgresEngine(url)
+    raise BadRequestError(f"database: {url!r} is neither sqlite:///FILE nor postgresql://…")

@@ -1,0 +1,209 @@
+"""SQLite, the embedded default: WAL, synchronous=FULL, one writer thread with group commit, a few reader threads.
+
+Several writing processes starve each other for seconds, so one thread of one process writes. Functions that queue up
+while a commit is being synced share the next one: each runs in a savepoint of its own, and all are durable before any
+is answered.
+"""
+
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from server_stub.errors import ConflictError, UnavailableError
+from server_stub.store.tx import Row, Tx, Work, json_list
+
+READERS = 4
+GROUP_MAX = 64
+"""Functions that may share one commit: enough to hide the fsync, few enough to answer the first soon."""
+BUSY_MS = 5_000
+
+
+class SqliteTx(Tx):
+    """A transaction on one connection of the embedded database."""
+
+    dialect = "sqlite"
+
+    def __init__(self, connection: sqlite3.Connection, now_ms: Callable[[], int]) -> None:
+        super().__init__()
+        self._connection = connection
+        self._now_ms = now_ms
+
+    def now_ms(self) -> int:
+        return self._now_ms()
+
+    def _fetch(self, sql: str, parameters: Any) -> list[Row]:
+        cursor = self._connection.execute(sql, parameters)
+        if cursor.description is None:
+            return []
+        names = [column[0] for column in cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    def _execute(self, sql: str, parameters: Any) -> int:
+        return self._connection.execute(sql, parameters).rowcount
+
+    def _list(self, values: Sequence[Any]) -> str:
+        return json_list(values)
+
+    def _placeholders(self, count: int) -> str:
+        return "(" + ", ".join("?" * count) + ")"
+
+
+class SqliteEngine:
+    """One database file."""
+
+    dialect = "sqlite"
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        if path != ":memory:":
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+        self._anchor_ms = time.time() * 1000 - time.monotonic() * 1000
+        self._queue: queue.SimpleQueue[tuple[Work, Future[Any]] | None] = queue.SimpleQueue()
+        self._local = threading.local()
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="sqlite-reader")
+        self._reader_connections: list[sqlite3.Connection] = []
+        self.on_notices: Callable[[list[tuple[str, str]]], None] = lambda _notices: None
+        self.on_statements: Callable[[int], None] = lambda _count: None
+        self._connect().close()  # A file that cannot be opened is told here, not in a thread.
+        self._writer = threading.Thread(target=self._write_forever, name="sqlite-writer", daemon=True)
+        self._writer.start()
+
+    def write(self, work: Work) -> Future[Any]:
+        """Queue a writing transaction."""
+        future: Future[Any] = Future()
+        self._queue.put((work, future))
+        return future
+
+    def read(self, work: Work) -> Future[Any]:
+        """Queue a reading transaction."""
+        return self._readers.submit(self._read, work)
+
+    def close(self) -> None:
+        """Finish what is queued, then let go of the file."""
+        self._queue.put(None)
+        self._writer.join()
+        self._readers.shutdown()
+        for connection in self._reader_connections:
+            connection.close()
+
+    def backup(self, target: Path) -> None:
+        """Copy the live database into `target`, consistently."""
+        with self._connect() as source, sqlite3.connect(target) as copy:
+            source.backup(copy)
+        source.close()
+        copy.close()
+
+    def _now_ms(self) -> int:
+        return int(self._anchor_ms + time.monotonic() * 1000)
+
+    def _connect(self) -> sqlite3.Connection:
+        try:
+            connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+            connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
+            connection.execute("PRAGMA journal_mode = WAL")
+            # FULL, not NORMAL: an answered request survives a power cut.
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute("PRAGMA cache_size = -65536")
+        except sqlite3.OperationalError as error:
+            raise UnavailableError(f"the database {self._path} cannot be opened: {error}") from error
+        return connection
+
+    def _read(self, work: Work) -> Any:
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = self._local.connection = self._connect()
+            connection.execute("PRAGMA query_only = ON")
+            self._reader_connections.append(connection)
+        tx = SqliteTx(connection, self._now_ms)
+        try:
+            connection.execute("BEGIN")
+            try:
+                return work(tx)
+            finally:
+                connection.execute("ROLLBACK")
+        except sqlite3.Error as error:
+            raise told(error) from error
+        finally:
+            self.on_statements(tx.statements)
+
+    def _write_forever(self) -> None:
+        connection = self._connect()
+        try:
+            while (first := self._queue.get()) is not None:
+                if not self._commit_group(connection, self._gather(first)):
+                    break
+        finally:
+            connection.close()
+
+    def _gather(self, first: tuple[Work, Future[Any]]) -> list[tuple[Work, Future[Any]] | None]:
+        group: list[tuple[Work, Future[Any]] | None] = [first]
+        while len(group) < GROUP_MAX and group[-1] is not None:
+            try:
+                group.append(self._queue.get_nowait())
+            except queue.Empty:
+                break
+        return group
+
+    def _commit_group(self, connection: sqlite3.Connection, group: list[tuple[Work, Future[Any]] | None]) -> bool:
+        """Run every function of a group in one transaction; tell whether more may come."""
+        members = [member for member in group if member is not None]
+        done: list[tuple[Future[Any], Any]] = []
+        notices: list[tuple[str, str]] = []
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            for work, future in members:
+                if future.set_running_or_notify_cancel():
+                    self._run_one(connection, work, future, done, notices)
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            for _, future in members:
+                if not future.done():
+                    future.set_exception(told(error))
+            return group[-1] is not None
+        self.on_notices(notices)
+        for future, result in done:
+            future.set_result(result)
+        return group[-1] is not None
+
+    def _run_one(
+        self,
+        connection: sqlite3.Connection,
+        work: Work,
+        future: Future[Any],
+        done: list[tuple[Future[Any], Any]],
+        notices: list[tuple[str, str]],
+    ) -> None:
+        tx = SqliteTx(connection, self._now_ms)
+        connection.execute("SAVEPOINT member")
+        try:
+            result = work(tx)
+        except BaseException as error:  # Whatever a member raises is its caller's, not the group's.
+            if not connection.in_transaction:  # A full disk rolls the whole transaction back by itself.
+                future.set_exception(told(error))
+                raise sqlite3.OperationalError(str(error)) from error
+            connection.execute("ROLLBACK TO member")
+            connection.execute("RELEASE member")
+            future.set_exception(told(error))
+        else:
+            connection.execute("RELEASE member")
+            done.append((future, result))
+            notices.extend(tx.notices)
+        finally:
+            self.on_statements(tx.statements)
+
+
+def told(error: BaseException) -> BaseException:
+    """Turn a driver's error into one of ours; leave every other as it is."""
+    if isinstance(error, sqlite3.IntegrityError):
+        return ConflictError(f"the database refused it: {error}")
+    if isinstance(error, sqlite3.OperationalError):
+        return UnavailableError(f"the database cannot answer just now: {error}")
+    return error

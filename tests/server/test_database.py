@@ -1,0 +1,122 @@
+"""The database door: transactions, group commit, word between processes, migrations."""
+
+import asyncio
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from server_stub.errors import BadRequestError, ConflictError, UnavailableError
+from server_stub.store.database import Database
+from server_stub.store.migrate import migrate, migrations
+from server_stub.store.tx import PARAMETERS_MAX, Tx, spell
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """The server's database futures belong to asyncio."""
+    return "asyncio"
+
+
+@pytest.fixture
+def table(database: Database) -> Database:
+    """A database with one small table of our own."""
+    database.wait(lambda tx: tx.run("CREATE TABLE pet (id {serial}, name {text_c} UNIQUE NOT NULL, weight {float})"))
+    return database
+
+
+def _add(tx: Tx, name: str) -> None:
+    tx.insert("pet", ("name",), [(name,)])
+
+
+async def test_a_transaction_that_raises_leaves_nothing(table: Database) -> None:
+    def work(tx: Tx) -> None:
+        tx.insert("pet", ("name",), [("Ada",)])
+        raise BadRequestError("no")
+
+    with pytest.raises(BadRequestError, match="no"):
+        await table.write(work)
+    assert await table.read(lambda tx: tx.all("SELECT name FROM pet")) == []
+
+
+async def test_one_refused_member_of_a_group_does_not_take_the_others_along(table: Database) -> None:
+    names = ["Ada", "Bob", "Ada", "Cid", "Bob", "Dot"]
+    calls = [table.write(partial(_add, name=name)) for name in names]
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+    assert sum(isinstance(answer, ConflictError) for answer in answers) == 2
+    stored = await table.read(lambda tx: tx.all("SELECT name FROM pet ORDER BY name"))
+    assert [row["name"] for row in stored] == ["Ada", "Bob", "Cid", "Dot"]
+
+
+async def test_many_rows_go_in_few_statements_and_come_back_with_their_ids(table: Database) -> None:
+    rows = [(f"pet {number}", float(number)) for number in range(PARAMETERS_MAX // 2 + 1)]
+    before = table.statements
+    made = await table.write(lambda tx: tx.insert("pet", ("name", "weight"), rows, returning="id, name"))
+    assert table.statements - before == 2
+    assert len({row["id"] for row in made}) == len(rows)
+
+
+async def test_a_list_is_a_parameter(table: Database) -> None:
+    await table.write(lambda tx: tx.insert("pet", ("name",), [("Ada",), ("Bob",), ("Cid",)]))
+    found = await table.read(
+        lambda tx: tx.all("SELECT name FROM pet WHERE name {any:names} ORDER BY name", names={"Bob", "Cid", "Zoe"})
+    )
+    assert [row["name"] for row in found] == ["Bob", "Cid"]
+    ids = await table.read(lambda tx: tx.value("SELECT COUNT(*) FROM pet WHERE id {any:ids}", ids=[1, 2, 99]))
+    assert ids == 2
+
+
+async def test_a_notice_is_heard_after_the_commit_and_not_after_a_roll_back(table: Database) -> None:
+    heard: asyncio.Queue[str] = asyncio.Queue()
+    table.subscribe("job_queued", heard.put_nowait)
+    if table.dialect == "postgresql":  # Its listener says once that it may have missed something.
+        assert await asyncio.wait_for(heard.get(), 10) == ""
+
+    def refused(tx: Tx) -> None:
+        tx.notify("job_queued", "never")
+        raise BadRequestError("no")
+
+    with pytest.raises(BadRequestError):
+        await table.write(refused)
+    await table.write(lambda tx: tx.notify("job_queued", "spec-1"))
+    assert await asyncio.wait_for(heard.get(), 10) == "spec-1"
+    assert heard.empty()
+
+
+async def test_the_lease_clock_goes_forward(database: Database) -> None:
+    first = await database.read(lambda tx: tx.now_ms())
+    second = await database.read(lambda tx: tx.now_ms())
+    assert 1_700_000_000_000 < first <= second
+
+
+async def test_migrating_twice_does_nothing_the_second_time(database: Database) -> None:
+    assert await database.write(migrate) == []
+    recorded = await database.read(lambda tx: tx.value("SELECT COUNT(*) FROM schema_migration"))
+    assert recorded == len(migrations())
+
+
+async def test_an_edited_migration_is_refused_by_name(database: Database) -> None:
+    await database.write(lambda tx: tx.run("UPDATE schema_migration SET sha256 = 'other' WHERE number = 1"))
+    with pytest.raises(BadRequestError, match="0001_initial was edited"):
+        await database.write(migrate)
+
+
+def test_a_url_of_another_kind_is_refused_by_name() -> None:
+    with pytest.raises(BadRequestError, match="mysql://x"):
+        Database.open("mysql://x")
+
+
+def test_a_file_that_cannot_be_opened_is_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(UnavailableError, match="cannot be opened"):
+        Database.open(f"sqlite:///{tmp_path}")
+
+
+def test_a_statement_is_spelled_for_its_dialect() -> None:
+    sql = "SELECT x::text, '10%' FROM t WHERE a = :a_1 AND b {any:bs}"
+    assert (
+        spell(sql, "sqlite")
+        == "SELECT x::text, '10%' FROM t WHERE a = :a_1 AND b IN (SELECT value FROM json_each(:bs))"
+    )
+    assert spell(sql, "postgresql") == "SELECT x::text, '10%%' FROM t WHERE a = %(a_1)s AND b = ANY(%(bs)s)"
