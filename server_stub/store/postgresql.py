@@ -15,7 +15,7 @@ from psycopg import errors as pg
 from psycopg.rows import dict_row
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from server_stub.errors import ConflictError, UnavailableError
+from server_stub.errors import BadRequestError, ConflictError, UnavailableError
 from server_stub.store.tx import Row, Tx, Work
 
 CONNECTIONS = 12
@@ -140,6 +140,8 @@ class PostgresEngine:
 
 def told(error: BaseException) -> BaseException:
     """Turn a driver's error into one of ours; leave a defect in our SQL as it is."""
+    if isinstance(error, pg.DataError):  # A NUL character in a text, or an integer beyond its column.
+        return BadRequestError(f"a value cannot be stored: {error}")
     if isinstance(error, pg.IntegrityError):
         return ConflictError(f"the database refused it: {error}")
     passing = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout)  # Deadlocks are operational errors too.

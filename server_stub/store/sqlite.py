@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from server_stub.errors import ConflictError, UnavailableError
+from server_stub.errors import BadRequestError, ConflictError, UnavailableError
 from server_stub.store.tx import Row, Tx, Work, json_list
 
 READERS = 4
@@ -202,6 +202,8 @@ class SqliteEngine:
 
 def told(error: BaseException) -> BaseException:
     """Turn a driver's error into one of ours; leave every other as it is."""
+    if isinstance(error, OverflowError):
+        return BadRequestError(f"a value cannot be stored: {error}")
     if isinstance(error, sqlite3.IntegrityError):
         return ConflictError(f"the database refused it: {error}")
     if isinstance(error, sqlite3.OperationalError):

@@ -1,11 +1,14 @@
 """Both databases for every test that asks for one: SQLite in a file, and a real PostgreSQL from Debian's package."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from postgresql_server import PostgresServer
 
+from server_stub.app import create_app
+from server_stub.settings import Settings
 from server_stub.store.database import Database
 
 
@@ -33,3 +36,19 @@ def database(database_url: str) -> Iterator[Database]:
     database = Database.open(database_url)
     yield database
     database.close()
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """The server runs on asyncio."""
+    return "asyncio"
+
+
+@pytest.fixture
+async def api(database: Database) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the real application, in this process, on each database in turn."""
+    app = create_app(database, Settings())
+    async with app.router.lifespan_context(app):
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
+            yield client

@@ -15,12 +15,6 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    """The server's database futures belong to asyncio."""
-    return "asyncio"
-
-
-@pytest.fixture
 def table(database: Database) -> Database:
     """A database with one small table of our own."""
     database.wait(lambda tx: tx.run("CREATE TABLE pet (id {serial}, name {text_c} UNIQUE NOT NULL, weight {float})"))

@@ -1,0 +1,43 @@
+"""Wires one server process: database, queue, routes, and what every response has in common."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from server_stub.envelope import Envelope, handle_errors
+from server_stub.job_queue import JobQueue
+from server_stub.process import process_completed_job
+from server_stub.routes import ROUTERS
+from server_stub.settings import Settings
+from server_stub.state import AppState
+from server_stub.store.database import Database
+
+API_VERSION = "0.6.12"
+"""Version of the API that this server speaks: the command line of that API compares it with its own."""
+
+
+def create_app(database: Database, settings: Settings) -> FastAPI:
+    """Make the application. The database stays the caller's to close, once the application has shut down."""
+    queue = JobQueue(database, settings, on_completed=lambda job: process_completed_job(database, job))
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        async with queue.running():
+            yield
+
+    app = FastAPI(
+        title="Benchmark runner API",
+        version=API_VERSION,
+        openapi_url="/v0/server/spec",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+        strict_content_type=False,
+    )
+    app.state.shared = AppState(database, queue, settings)
+    handle_errors(app)
+    for router in ROUTERS:
+        app.include_router(router)
+    app.add_middleware(Envelope, body_bytes_max=settings.body_bytes_max, routes=lambda: app.router.routes)
+    return app

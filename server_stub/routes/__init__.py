@@ -1,0 +1,6 @@
+"""Request → validate → one call → reply. Each file holds the routes of one noun; none speaks SQL."""
+
+from fastapi import APIRouter
+
+ROUTERS: list[APIRouter] = []
+"""Every router of the API, in the order of the OpenAPI page. A new file of routes is added here."""
