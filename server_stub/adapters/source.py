@@ -1,0 +1,110 @@
+"""One result string and the views of it that several formats share, each made when first asked for.
+
+Knows no format. Opens nothing: the text comes in whole, and every view is at most as long as the text.
+"""
+
+import re
+from functools import cached_property
+from typing import Any, Final
+
+import orjson
+
+BYTE_ORDER_MARK: Final = "\ufeff"
+
+# The control sequences of ECMA-48: colours and cursor moves (CSI), titles and links (OSC), character sets, the rest.
+# Every branch is bounded by the next escape, so a text full of unfinished sequences is still read in one pass.
+_ESCAPES: Final = re.compile(
+    r"\x1b(?:\[[0-?]*+[ -/]*+[@-~]|\][^\x07\x1b]*+(?:\x07|\x1b\\)|[ -/]++[0-~]|[0-Z\\^-~])",
+)
+_CARRIAGE_RETURNS: Final = re.compile(r"\r++\n?")
+
+# Lists of raw samples are most of a document's bytes and no format reads them: they are checked and left out.
+SAMPLE_KEYS: Final = ('"times"', '"samples"', '"data"', '"OriginalValues"')
+# The digits are bounded so that what matches here is a finite double; a longer number is left to the JSON reader.
+_NUMBER: Final = r"-?(?:0|[1-9][0-9]{0,200}+)(?:\.[0-9]++)?+(?:[eE][+-]?[0-9]{1,2}+)?+"
+_SAMPLES: Final = re.compile(rf"\s*+:\s*+\[\s*+(?:{_NUMBER}\s*+,\s*+)*+{_NUMBER}\s*+\]", re.ASCII)
+
+
+class NotJson(ValueError):
+    """The text is not one JSON document; the message says where it stops being one."""
+
+
+class Source:
+    """A result string. A byte order mark in front is no part of it."""
+
+    def __init__(self, text: str) -> None:
+        self.text: Final = text.removeprefix(BYTE_ORDER_MARK)
+        self._parsed: tuple[Any, str | None] | None = None
+
+    @cached_property
+    def lines(self) -> str:
+        r"""The text as a person saw it: no colours, and every line ended by one LF.
+
+        A CR that a progress bar left inside a line ends it too: what stood before was overwritten on the screen.
+        """
+        text = self.text
+        if "\r" in text:
+            text = _CARRIAGE_RETURNS.sub("\n", text)
+        if "\x1b" in text:
+            text = _ESCAPES.sub("", text)
+        return text
+
+    @cached_property
+    def is_document(self) -> bool:
+        """Whether the text can be JSON with a list or an object at its top: a look at its first character."""
+        return self.text[:4096].lstrip(" \t\r\n")[:1] in ("{", "[")
+
+    @cached_property
+    def skeleton(self) -> str:
+        """The text with every list of samples emptied, when it looks like JSON; as JSON it differs in nothing else."""
+        return _without_samples(self.text) if self.is_document else self.lines
+
+    @property
+    def document(self) -> Any:
+        """The JSON value of `skeleton`. Raises NotJson."""
+        if self._parsed is None:
+            self._parsed = _parsed(self.skeleton) if self.is_document else (None, "does not begin with { or [")
+        value, fault = self._parsed
+        if fault is not None:
+            raise NotJson(fault)
+        return value
+
+    @cached_property
+    def whole_document(self) -> Any:
+        """The JSON value of the text with its samples. Raises NotJson."""
+        if len(self.skeleton) == len(self.text):
+            return self.document
+        value, fault = _parsed(self.text)
+        if fault is not None:
+            raise NotJson(fault)
+        return value
+
+
+def _parsed(text: str) -> tuple[Any, str | None]:
+    try:
+        return orjson.loads(text), None
+    except orjson.JSONDecodeError as error:
+        return None, f"not JSON: {error}"
+
+
+def _without_samples(text: str) -> str:
+    for key in SAMPLE_KEYS:
+        if key in text:
+            text = _without(text, key)
+    return text
+
+
+def _without(text: str, key: str) -> str:
+    pieces = []
+    kept = 0
+    at = text.find(key)
+    while at >= 0:
+        after = at + len(key)
+        # A quote behind a backslash stands inside a string: there the word is somebody's data, not a key.
+        escaped = at > 0 and text[at - 1] == "\\"
+        if not escaped and (samples := _SAMPLES.match(text, after)):
+            pieces.append(text[kept:after])
+            kept = after = samples.end()
+            pieces.append(":[]")
+        at = text.find(key, after)
+    return "".join([*pieces, text[kept:]]) if pieces else text
