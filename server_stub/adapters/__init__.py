@@ -8,12 +8,36 @@ and their folding belong to the caller.
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from server_stub.adapters import bmf, hyperfine, pytest_benchmark
+from server_stub.adapters import (
+    asv,
+    benchmark_js,
+    bmf,
+    catch2,
+    console_time,
+    criterion,
+    dart,
+    dot_net,
+    go,
+    google,
+    gungraun_json,
+    gungraun_text,
+    hyperfine,
+    iai,
+    jmh,
+    libtest,
+    pytest_benchmark,
+    ruby,
+    vitest,
+)
 from server_stub.adapters.source import Source
 from server_stub.metrics import Adapter, Average, Mismatch, Results
 
 EITHER: Final = frozenset(Average)
+MEAN: Final = frozenset({Average.MEAN})
+MEDIAN: Final = frozenset({Average.MEDIAN})
 NEITHER: Final[frozenset[Average]] = frozenset()
+# What Node prints for `console.time` has no adapter of its own: it is the second half of `js_time`.
+NODE_TIME: Final = "js_time (Node)"
 
 
 class Format(NamedTuple):
@@ -28,10 +52,27 @@ class Format(NamedTuple):
     sign: str = ""
 
 
-FORMATS: Final[dict[Adapter, Format]] = {
+FORMATS: Final[dict[str, Format]] = {
     Adapter.JSON: Format(bmf.read, EITHER),
+    Adapter.RUST_BENCH: Format(libtest.read, MEDIAN, libtest.SIGN),
+    Adapter.RUST_CRITERION: Format(criterion.read, MEAN, criterion.SIGN),
+    Adapter.RUST_IAI: Format(iai.read, NEITHER, iai.SIGN),
+    Adapter.RUST_GUNGRAUN_JSON: Format(gungraun_json.read, NEITHER, gungraun_json.SIGN),
+    Adapter.RUST_GUNGRAUN_STDOUT: Format(gungraun_text.read, NEITHER, gungraun_text.SIGN),
+    Adapter.CPP_GOOGLE: Format(google.read, MEAN),
+    Adapter.CPP_CATCH2: Format(catch2.read, MEAN, catch2.SIGN),
+    Adapter.GO_BENCH: Format(go.read, MEAN, go.SIGN),
+    Adapter.JAVA_JMH: Format(jmh.read, MEAN),
+    Adapter.C_SHARP_DOT_NET: Format(dot_net.read, EITHER),
+    Adapter.JS_BENCHMARK: Format(benchmark_js.read, MEDIAN, benchmark_js.SIGN),
+    Adapter.JS_TIME: Format(console_time.read_firefox, NEITHER, console_time.FIREFOX_SIGN),
+    NODE_TIME: Format(console_time.read_node, NEITHER, console_time.NODE_SIGN),
+    Adapter.JS_VITEST: Format(vitest.read, EITHER),
+    Adapter.PYTHON_ASV: Format(asv.read, MEDIAN, asv.SIGN),
     Adapter.PYTHON_PYTEST: Format(pytest_benchmark.read, EITHER),
+    Adapter.RUBY_BENCHMARK: Format(ruby.read, NEITHER, ruby.SIGN),
     Adapter.SHELL_HYPERFINE: Format(hyperfine.read, EITHER),
+    Adapter.DART_BENCHMARK_HARNESS: Format(dart.read, MEAN, dart.SIGN),
 }
 
 GROUPS: Final[dict[Adapter, tuple[Adapter, ...]]] = {
@@ -53,13 +94,16 @@ GROUPS: Final[dict[Adapter, tuple[Adapter, ...]]] = {
     Adapter.SHELL: (Adapter.SHELL_HYPERFINE,),
 }
 GUNGRAUN: Final = (Adapter.RUST_GUNGRAUN_JSON, Adapter.RUST_GUNGRAUN_STDOUT)
+EVERY: Final = (Adapter.JSON, *(member for members in GROUPS.values() for member in members))
 # The first format that finds something wins, and nothing is merged: so the order decides about a mixed text.
-ORDER: Final[dict[Adapter, tuple[Adapter, ...]]] = {
-    **{adapter: (adapter,) for adapter in Adapter},
+ORDER: Final[dict[Adapter, tuple[str, ...]]] = {
+    **{adapter: (adapter,) for adapter in EVERY},
     **GROUPS,
     Adapter.RUST_GUNGRAUN: GUNGRAUN,
     Adapter.RUST_IAI_CALLGRIND: GUNGRAUN,
-    Adapter.MAGIC: (Adapter.JSON, *(member for members in GROUPS.values() for member in members)),
+    Adapter.JS_TIME: (Adapter.JS_TIME, NODE_TIME),
+    Adapter.JS: (*GROUPS[Adapter.JS], NODE_TIME),
+    Adapter.MAGIC: (*EVERY, NODE_TIME),
 }
 
 
@@ -72,8 +116,6 @@ def parse(adapter: Adapter, text: str, average: Average | None = None) -> Result
     source = Source(text)
     mismatches = []
     for member in ORDER[adapter]:
-        if member not in FORMATS:
-            continue
         outcome = _read(member, source, average)
         if isinstance(outcome, Results):
             return outcome
@@ -88,7 +130,7 @@ def normalise(adapter: Adapter) -> Adapter:
     return Adapter.RUST_GUNGRAUN if adapter is Adapter.RUST_IAI_CALLGRIND else adapter
 
 
-def _read(member: Adapter, source: Source, average: Average | None) -> Results | Mismatch:
+def _read(member: str, source: Source, average: Average | None) -> Results | Mismatch:
     how = FORMATS[member]
     if average is not None and average not in how.averages:
         return Mismatch(f"{member}: gives no {average}")

@@ -8,7 +8,8 @@ import json
 import math
 from typing import Any, Final
 
-from server_stub.adapters.documents import Benchmarks, Refused, fields, name
+from server_stub.adapters.documents import Refused, fields, name
+from server_stub.adapters.outcome import Benchmarks
 from server_stub.adapters.source import NotJson, Source
 from server_stub.metrics import Adapter, Average, Metric, Mismatch, Results
 

@@ -6,12 +6,12 @@ Unknown fields are never looked at.
 
 import re
 from collections.abc import Callable
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
+from server_stub.adapters.naming import NAME_BYTES_MAX, is_name
+from server_stub.adapters.outcome import Benchmarks, results_of
 from server_stub.adapters.source import NotJson, Source
 from server_stub.metrics import Adapter, Metric, Mismatch, Results
-
-Benchmarks: TypeAlias = dict[str, dict[str, Metric]]
 
 # The reference reads most of these numbers through a 96-bit decimal; this is what one holds.
 DECIMAL_MAX: Final = 79228162514264337593543950335.0
@@ -19,8 +19,6 @@ DECIMAL_PLACES: Final = 28
 # Below this, rounding to 28 places is visible in a double.
 DECIMAL_SMALL: Final = 1e-12
 _DECIMAL_TEXT: Final = re.compile(r"[+-]?(?:[0-9]{1,60}\.?[0-9]{0,60}|\.[0-9]{1,60})(?:[eE][+-]?[0-9]{1,3})?")
-
-NAME_BYTES_MAX: Final = 1024
 
 
 class Refused(ValueError):
@@ -33,7 +31,7 @@ def read_document(adapter: Adapter, source: Source, read: Callable[[Any], Benchm
         benchmarks = read(source.document)
     except (Refused, NotJson) as error:
         return Mismatch(f"{adapter}: {error}")
-    return Results(benchmarks) if benchmarks else Mismatch(f"{adapter}: the document holds no benchmark")
+    return results_of(benchmarks, adapter, "the document holds no benchmark")
 
 
 def fields(value: Any, where: str) -> dict[str, Any]:
@@ -68,11 +66,6 @@ def name(value: str) -> str:
     if not is_name(value):
         raise Refused(f"a benchmark's name has to have 1 to {NAME_BYTES_MAX} bytes")
     return value
-
-
-def is_name(value: str) -> bool:
-    """Whether a benchmark can be called this."""
-    return 0 < len(value) <= NAME_BYTES_MAX // 4 or 0 < len(value.encode(errors="replace")) <= NAME_BYTES_MAX
 
 
 def double(record: dict[str, Any], key: str) -> float:

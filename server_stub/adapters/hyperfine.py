@@ -5,18 +5,9 @@ Does not judge exit codes, and does not read the table that hyperfine prints.
 
 from typing import Any
 
-from server_stub.adapters.documents import (
-    Benchmarks,
-    Refused,
-    double,
-    entries,
-    fields,
-    items,
-    name,
-    read_document,
-    string,
-)
+from server_stub.adapters.documents import Refused, double, entries, fields, items, name, read_document, string
 from server_stub.adapters.naming import Named, told_apart, words
+from server_stub.adapters.outcome import Benchmarks
 from server_stub.adapters.source import Source
 from server_stub.adapters.units import NS_PER_S
 from server_stub.metrics import Adapter, Average, Metric, Mismatch, Results

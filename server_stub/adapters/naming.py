@@ -1,13 +1,21 @@
-"""Names that stay apart: parameters join a benchmark's name only where two entries would otherwise be one.
+"""Names of benchmarks: which are usable, and how they stay apart.
 
-A document without such a collision reads the same as it always did, so no history is cut by an update.
+Parameters join a name only where two entries would otherwise be one. A document without such a collision reads the
+same as it always did, so no history is cut by an update.
 """
 
 from collections import Counter
 from collections.abc import Hashable, Iterable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from server_stub.adapters.documents import is_name
+NAME_BYTES_MAX: Final = 1024
+# Names of at most this many characters need no count of their bytes.
+NAME_LENGTH_SAFE: Final = NAME_BYTES_MAX // 4
+
+
+def is_name(text: str) -> bool:
+    """Whether a benchmark can be called this: 1 to 1024 bytes of UTF-8. Nothing is trimmed or folded."""
+    return 0 < len(text) <= NAME_LENGTH_SAFE or 0 < len(text.encode(errors="replace")) <= NAME_BYTES_MAX
 
 
 class Named(NamedTuple):

@@ -5,16 +5,8 @@ Does not read the operations per second, nor the table on the console. A `NaN` i
 
 from typing import Any
 
-from server_stub.adapters.documents import (
-    Benchmarks,
-    around,
-    decimal,
-    entries,
-    fields,
-    name,
-    read_document,
-    string,
-)
+from server_stub.adapters.documents import around, decimal, entries, fields, name, read_document, string
+from server_stub.adapters.outcome import Benchmarks
 from server_stub.adapters.source import Source
 from server_stub.adapters.units import NS_PER_S
 from server_stub.metrics import Adapter, Average, Metric, Mismatch, Results

@@ -16,6 +16,7 @@ BYTE_ORDER_MARK: Final = "\ufeff"
 _ESCAPES: Final = re.compile(
     r"\x1b(?:\[[0-?]*+[ -/]*+[@-~]|\][^\x07\x1b]*+(?:\x07|\x1b\\)|[ -/]++[0-~]|[0-Z\\^-~])",
 )
+_CONTROLS: Final = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]++")
 _CARRIAGE_RETURNS: Final = re.compile(r"\r++\n?")
 
 # Lists of raw samples are most of a document's bytes and no format reads them: they are checked and left out.
@@ -48,6 +49,11 @@ class Source:
         if "\x1b" in text:
             text = _ESCAPES.sub("", text)
         return text
+
+    @cached_property
+    def printable(self) -> str:
+        """The text without colours, tabs, CRs and other control characters; only LF ends a line."""
+        return _CONTROLS.sub("", _ESCAPES.sub("", self.text))
 
     @cached_property
     def is_document(self) -> bool:
