@@ -1,0 +1,105 @@
+"""How much a running container has written, for engines that cannot hold it to a quota.
+
+Between looks it sleeps for as long as the container cannot possibly have reached its limit. On the engine's own host
+a look is one `statvfs`; files are counted (`du`) only once the whole file system has grown by more than the limit.
+From afar the engine counts (`SizeRw`, apparent sizes), which walks the container's files: rarer looks.
+It kills nothing itself.
+"""
+
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+# Faster than the drives of today write through a file system; so no look comes too late by more than PAUSE_S_MIN.
+WRITE_BYTES_PER_S_MAX = 4 << 30
+PAUSE_S_MIN = 0.1
+PAUSE_S_MAX = 1.0
+# A count that took a second may be repeated ten seconds later: under a tenth of one housekeeping CPU.
+COUNT_PAUSE_FACTOR = 10
+COUNT_S_MAX = 60.0
+FAR_PAUSE_S_MIN = 2.0
+# Where so few inodes are left on the host, a container is making files to harm it.
+INODES_FREE_SHARE_MIN = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one look saw."""
+
+    over: bool
+    again_in_s: float
+
+
+class DiskGauge(Protocol):
+    """Tells whether a container has written more than it may."""
+
+    def look(self) -> Look:
+        """Blocking: look once."""
+        ...
+
+
+class NearGauge:
+    """On the engine's host: the file system's free space first, the container's own files when that has shrunk."""
+
+    def __init__(self, paths: list[str], *, limit_bytes: int, free_bytes_min: int) -> None:
+        self._paths = paths
+        self._limit_bytes = limit_bytes
+        self._free_bytes_min = free_bytes_min
+        self._free_before = free_bytes(paths[0])
+
+    def look(self) -> Look:
+        """Over the limit, or the host's file system near its end."""
+        state = os.statvfs(self._paths[0])
+        free = state.f_bavail * state.f_frsize
+        if free < self._free_bytes_min or state.f_favail < state.f_files * INODES_FREE_SHARE_MIN:
+            return Look(over=True, again_in_s=PAUSE_S_MAX)
+        room = self._limit_bytes - (self._free_before - free)
+        if room >= 0:
+            return Look(over=False, again_in_s=min(PAUSE_S_MAX, max(PAUSE_S_MIN, room / WRITE_BYTES_PER_S_MAX)))
+        began = time.monotonic()
+        over = counted_bytes(self._paths) > self._limit_bytes
+        return Look(over=over, again_in_s=max(PAUSE_S_MIN, COUNT_PAUSE_FACTOR * (time.monotonic() - began)))
+
+
+class FarGauge:
+    """Through the engine alone."""
+
+    def __init__(self, inspect: Callable[[], dict[str, Any]], *, limit_bytes: int) -> None:
+        self._inspect = inspect
+        self._limit_bytes = limit_bytes
+
+    def look(self) -> Look:
+        """Over the limit, by the engine's own count."""
+        began = time.monotonic()
+        over = int(self._inspect().get("SizeRw") or 0) > self._limit_bytes
+        return Look(over=over, again_in_s=max(FAR_PAUSE_S_MIN, COUNT_PAUSE_FACTOR * (time.monotonic() - began)))
+
+
+def writable_paths(inspected: dict[str, Any]) -> list[str] | None:
+    """Where on this host a container's writes land: its layer and its volumes. None where they cannot be seen."""
+    upper = ((inspected.get("GraphDriver") or {}).get("Data") or {}).get("UpperDir")
+    volumes = [mount["Source"] for mount in inspected.get("Mounts") or [] if mount.get("Type") == "volume"]
+    paths = [upper, *volumes] if upper else []
+    return paths if paths and all(os.access(path, os.R_OK | os.X_OK) for path in paths) else None
+
+
+def free_bytes(path: str | Path) -> int:
+    """What an ordinary process could still write on the file system of `path`."""
+    state = os.statvfs(path)
+    return state.f_bavail * state.f_frsize
+
+
+def counted_bytes(paths: list[str]) -> int:
+    """Disk that the files below take up, holes left out, hard links counted once. Follows no link."""
+    # `du` and not a walk of our own: trees may be deeper than Python recurses, and names are hostile.
+    command = ["du", "--summarize", "--one-file-system", "--block-size=1", "--", *paths]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=COUNT_S_MAX, check=False)  # noqa: S603 - fixed program, paths from the engine
+    except subprocess.TimeoutExpired:
+        # So many files that they cannot be counted are too many.
+        return 1 << 62
+    return sum(int(line.split(b"\t", 1)[0]) for line in done.stdout.splitlines() if line[:1].isdigit())

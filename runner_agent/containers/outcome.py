@@ -1,0 +1,110 @@
+"""What a container's end means: from the engine's last state to exit code, signal, times and fault. Pure."""
+
+import re
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Any
+
+from runner_protocol.results import Fault, FaultClass, Stage
+
+# A shell and `docker-init` say a signal by 128 plus its number.
+SIGNAL_BASE = 128
+NOT_FOUND = 127
+NOT_EXECUTABLE = 126
+# `docker-init` is tini; where it cannot start the command it says so and leaves with 127 or 126.
+# Source: github.com/krallin/tini, src/tini.c, `spawn_process`.
+INIT_FAILED = re.compile(r"^\[FATAL tini \(\d+\)\] exec (.*) failed: (.*)$", re.MULTILINE)
+
+
+class Cut(Enum):
+    """What ended a container before its command did."""
+
+    TIMEOUT = "timeout"
+    DISK = "disk"
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a container ended, as the engine has it."""
+
+    exit_code: int
+    out_of_memory: bool
+    started: datetime | None
+    wall_ns: int | None
+
+    @property
+    def signal(self) -> str | None:
+        """The signal that the exit code stands for, such as `SIGKILL`."""
+        return signal_name(self.exit_code)
+
+
+def ending_of(state: Mapping[str, Any]) -> Ending:
+    """Read the engine's `State` of a container that has ended."""
+    started_ns, finished_ns = stamp_ns(state.get("StartedAt")), stamp_ns(state.get("FinishedAt"))
+    wall_ns = None
+    # The engine stamps the start after the fact; a command shorter than that has no wall time that could be told.
+    if started_ns is not None and finished_ns is not None and finished_ns >= started_ns:
+        wall_ns = finished_ns - started_ns
+    return Ending(
+        exit_code=int(state["ExitCode"]),
+        out_of_memory=bool(state.get("OOMKilled")),
+        started=None if started_ns is None else _moment(started_ns),
+        wall_ns=wall_ns,
+    )
+
+
+def stamp_ns(text: str | None) -> int | None:
+    """Nanoseconds since 1970 of an RFC 3339 stamp with up to nine digits; none for the engine's year 1 (never)."""
+    match = re.fullmatch(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)", text or "")
+    if match is None or match[1].startswith("0001"):
+        return None
+    whole = datetime.fromisoformat(match[1] + match[3].replace("Z", "+00:00"))
+    return int(whole.timestamp()) * 10**9 + int((match[2] or "0").ljust(9, "0"))
+
+
+def _moment(stamp: int) -> datetime:
+    whole, rest = divmod(stamp, 10**9)
+    return datetime.fromtimestamp(whole, UTC).replace(microsecond=rest // 1000)
+
+
+def signal_name(exit_code: int) -> str | None:
+    """`SIGSEGV` for 139; none where the code stands for no signal of this platform."""
+    try:
+        return signal.Signals(exit_code - SIGNAL_BASE).name
+    except ValueError:
+        return None
+
+
+def fault_of(ending: Ending, *, cut: Cut | None, within_s: float, disk_bytes: int, stderr: str) -> Fault | None:
+    """Why the command did not end well; none where it did. What we did to it comes before what it did."""
+    if cut is Cut.TIMEOUT:
+        return _fault(FaultClass.TIMEOUT, f"killed after {within_s:g} s, the iteration's time limit", ending)
+    if cut is Cut.DISK:
+        return _fault(FaultClass.DISK_LIMIT, f"killed for writing more than {disk_bytes} bytes (spec.disk)", ending)
+    if ending.exit_code == 0:
+        return None
+    if ending.out_of_memory:
+        return _fault(FaultClass.OUT_OF_MEMORY, "the container ran out of memory (spec.memory)", ending)
+    return _never_began(ending, stderr) or _went_wrong(ending)
+
+
+def _never_began(ending: Ending, stderr: str) -> Fault | None:
+    said = INIT_FAILED.search(stderr)
+    if said is None or ending.exit_code not in (NOT_FOUND, NOT_EXECUTABLE):
+        return None
+    missing = ending.exit_code == NOT_FOUND
+    kind = FaultClass.COMMAND_NOT_FOUND if missing else FaultClass.COMMAND_NOT_EXECUTABLE
+    return Fault(kind=kind, stage=Stage.ITERATE, message=f"{said[1]}: {said[2]}", exit_code=ending.exit_code)
+
+
+def _went_wrong(ending: Ending) -> Fault:
+    if ending.signal is not None:
+        return _fault(FaultClass.SIGNAL, f"ended by {ending.signal}", ending)
+    return _fault(FaultClass.EXIT_CODE, f"exit code {ending.exit_code}", ending)
+
+
+def _fault(kind: FaultClass, message: str, ending: Ending) -> Fault:
+    return Fault(kind=kind, stage=Stage.ITERATE, message=message, exit_code=ending.exit_code, signal=ending.signal)

@@ -1,0 +1,289 @@
+"""The story of one iteration: a fresh container, from its creation to its removal.
+
+    prepare the bench → create → listen (output, exit) → begin → start → wait → end → collect → remove
+
+From the start to the end nothing of ours runs but two sleeping threads and a glance at the disk now and then.
+The job's own failures come back in the record; the engine's are raised as `HostFault`.
+"""
+
+import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+import structlog
+from anyio.abc import TaskGroup
+
+from runner_agent.bench import Bench, Observation, Placement
+from runner_agent.containers import collect, create, disk, faults, files, outcome
+from runner_agent.containers.box import Box, await_death, fresh, hung_up, network
+from runner_agent.containers.door import Door, Stream
+from runner_agent.containers.faults import EngineCallError, EngineSilentError
+from runner_agent.containers.outcome import Cut, Ending
+from runner_agent.containers.streams import Capture
+from runner_agent.containers.terms import EngineSettings
+from runner_agent.engine import EngineFacts, IterationOrder, OutputTail
+from runner_agent.errors import HostFault, JobFault
+from runner_protocol.results import INFRASTRUCTURE, Fault, FaultClass, IterationRecord, Stage
+
+log = structlog.get_logger(__name__)
+
+# How often a waiting submitter sees new last lines. One look costs microseconds, on a housekeeping CPU.
+TAIL_S = 2.0
+# What a dead container has written must still arrive through the engine; a flood of many MiB takes a moment.
+DRAIN_S_MAX = 10.0
+# The bench puts cgroups back at its end; a kernel that takes longer is stuck.
+BENCH_END_S_MAX = 30.0
+# Over the iteration's own budget, for the streams that stay open through it.
+LISTEN_MARGIN_S = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What is known of the engine's host."""
+
+    facts: EngineFacts
+    cpus: int
+    memory_bytes: int
+    quota: bool
+    """Whether to ask the engine to hold a container's layer to a size. It may still refuse."""
+
+
+class Watch:
+    """The bench for one iteration, ended exactly once."""
+
+    def __init__(self, bench: Bench, placement: Placement) -> None:
+        self._bench = bench
+        self.placement = placement
+        self.observation: Observation | None = None
+
+    async def end(self) -> None:
+        """Read the counters and free what `prepare` made."""
+        if self.observation is None:
+            self.observation = await self._bench.end()
+
+
+@asynccontextmanager
+async def prepared(bench: Bench, number: int) -> AsyncIterator[Watch]:
+    """Room for one iteration, given back on every way out."""
+    watch = Watch(bench, await bench.prepare(number))
+    try:
+        yield watch
+    finally:
+        with anyio.move_on_after(BENCH_END_S_MAX, shield=True):
+            await watch.end()
+
+
+@asynccontextmanager
+async def tasks() -> AsyncIterator[TaskGroup]:
+    """A task group that raises one error as itself, so that the families of errors keep their meaning."""
+    try:
+        async with anyio.create_task_group() as group:
+            yield group
+    except ExceptionGroup as error:
+        raise error.exceptions[0] from None
+
+
+class Run:
+    """One iteration."""
+
+    def __init__(
+        self,
+        door: Door,
+        settings: EngineSettings,
+        ground: Ground,
+        order: IterationOrder,
+        bench: Bench,
+        tail: OutputTail,
+    ) -> None:
+        self._door, self._settings, self._ground = door, settings, ground
+        self._order, self._bench, self._tail = order, bench, tail
+        self._capture = Capture(order.limits.stream_bytes_max)
+        self._drained = anyio.Event()
+        self._ended = anyio.Event()
+        self._lost: EngineCallError | None = None
+        self._over_disk = False
+
+    async def record(self) -> IterationRecord:
+        """Run it to its end, whatever the end is."""
+        try:
+            return await self._run()
+        except EngineCallError as error:
+            fault = faults.fault_of(error, Stage.ITERATE, what="the container could not be run")
+        except JobFault as error:
+            fault = error.fault
+        if fault.kind in INFRASTRUCTURE:
+            raise HostFault(fault.kind, fault.stage, fault.message)
+        return self._recorded(fault=fault.model_copy(update={"iteration": self._order.number}))
+
+    async def _run(self) -> IterationRecord:
+        order, settings = self._order, self._settings
+        name, labels = create.name(settings.identity, order), create.labels(settings.identity, order)
+        async with (
+            prepared(self._bench, order.number) as watch,
+            network(self._door, name, labels, wanted=order.spec.network) as joined,
+            fresh(self._door, name, self._body(watch.placement, joined)) as box,
+        ):
+            cut = await self._play(box, watch)
+            inspected = await box.inspect()
+            return await self._conclude(box, watch, cut, inspected)
+
+    def _body(self, placement: Placement, joined: str) -> dict[str, Any]:
+        ground = self._ground
+        return create.body(self._order, placement, self._settings, network=joined, cpus=ground.cpus, quota=ground.quota)
+
+    async def _play(self, box: Box, watch: Watch) -> Cut | None:
+        """Start it and see it end. The order of these lines is the design; see the module's head."""
+        silent_s_max = self._order.within_s + LISTEN_MARGIN_S
+        gauge = await self._gauge(box)
+        async with tasks() as group:
+            output = await box.output(silent_s_max=silent_s_max)
+            with hung_up(output), hung_up(await box.exit(silent_s_max=silent_s_max)) as ending:
+                group.start_soon(self._listen, output)
+                group.start_soon(self._await_exit, ending)
+                await self._bench.begin()
+                await box.start()
+                limit = anyio.CancelScope(deadline=anyio.current_time() + self._order.within_s)
+                group.start_soon(self._tell_tail)
+                group.start_soon(self._watch_disk, gauge, limit)
+                cut = await self._await_end(box, limit)
+                await watch.end()
+                with anyio.move_on_after(DRAIN_S_MAX):
+                    await self._drained.wait()
+                group.cancel_scope.cancel()
+        return cut or await self._last_look(gauge)
+
+    async def _await_end(self, box: Box, limit: anyio.CancelScope) -> Cut | None:
+        """The container's end, or ours of it."""
+        with limit:
+            await self._tell_pid(box)
+            await self._ended.wait()
+        if self._lost is not None:
+            raise self._lost
+        if not limit.cancelled_caught:
+            return None
+        await box.kill()
+        await await_death(self._ended)
+        return Cut.DISK if self._over_disk else Cut.TIMEOUT
+
+    async def _listen(self, output: Stream) -> None:
+        def read() -> None:
+            for piece in output.pieces():
+                self._capture.feed(piece)
+
+        try:
+            await self._door.call(read, within_s=math.inf)
+        except EngineSilentError as error:
+            # Hanging up looks the same from here. That an engine is gone is told by the exit that never comes.
+            log.debug("output_ended", error=str(error))
+        self._drained.set()
+
+    async def _await_exit(self, ending: Stream) -> None:
+        try:
+            answer = await self._door.call(lambda: b"".join(ending.pieces()), within_s=math.inf)
+            if b"StatusCode" not in answer:
+                self._lost = EngineSilentError("the engine stopped waiting for the container")
+        except EngineSilentError as error:
+            self._lost = error
+        self._ended.set()
+
+    async def _tell_pid(self, box: Box) -> None:
+        """Tell the bench who to look at. A container that is gone already has no process to verify."""
+        pid = int((await box.inspect())["State"]["Pid"])
+        if pid:
+            await self._bench.started(pid)
+
+    async def _tell_tail(self) -> None:
+        told = ""
+        while True:
+            await anyio.sleep(TAIL_S)
+            recent = self._capture.recent
+            if recent != told:
+                told = recent
+                self._tail(recent)
+
+    async def _gauge(self, box: Box) -> disk.DiskGauge | None:
+        """What watches the disk; none where the engine's quota holds everything that can be written."""
+        inspected = await box.inspect()
+        if inspected["HostConfig"].get("StorageOpt") and not inspected.get("Mounts"):
+            return None
+        limit_bytes = self._order.spec.disk
+        paths = disk.writable_paths(inspected)
+        if paths is None:
+            path = f"/containers/{box.id}/json"
+            return disk.FarGauge(lambda: self._sized(path), limit_bytes=limit_bytes)
+        return disk.NearGauge(paths, limit_bytes=limit_bytes, free_bytes_min=self._settings.disk_free_bytes_min)
+
+    def _sized(self, path: str) -> dict[str, Any]:
+        found: dict[str, Any] = self._door.ask("GET", path, params={"size": 1})
+        return found
+
+    async def _watch_disk(self, gauge: disk.DiskGauge | None, limit: anyio.CancelScope) -> None:
+        while gauge is not None:
+            look = await self._door.call(gauge.look)
+            if look.over:
+                self._over_disk = True
+                limit.cancel()
+                return
+            await anyio.sleep(look.again_in_s)
+
+    async def _last_look(self, gauge: disk.DiskGauge | None) -> Cut | None:
+        """A command that wrote too much and left between two looks has still written too much."""
+        if gauge is not None and (await self._door.call(gauge.look)).over:
+            return Cut.DISK
+        return None
+
+    async def _conclude(self, box: Box, watch: Watch, cut: Cut | None, inspected: dict[str, Any]) -> IterationRecord:
+        ending = outcome.ending_of(inspected["State"])
+        stderr = self._capture.stderr
+        fault = outcome.fault_of(
+            ending, cut=cut, within_s=self._order.within_s, disk_bytes=self._order.spec.disk, stderr=stderr.text[-4096:]
+        )
+        haul = await self._collect(box, inspected["Config"]["WorkingDir"])
+        record = self._recorded(fault=fault or haul.fault, ending=ending, watch=watch)
+        return record.model_copy(update={"timed_out": cut is Cut.TIMEOUT, "files": haul.files})
+
+    async def _collect(self, box: Box, workdir: str) -> collect.Haul:
+        if not self._order.file_paths:
+            return collect.Haul()
+        limits = self._order.limits
+        bounds = collect.Bounds(
+            total_bytes_max=limits.files_bytes_max,
+            file_bytes_max=self._settings.file_bytes_max,
+            files_max=self._settings.files_max,
+            contents=self._order.file_contents,
+        )
+        collector = collect.Collector(self._door, box.id, bounds)
+        wants = [files.want(asked, workdir) for asked in self._order.file_paths]
+        return await self._door.call(lambda: collector.collect(wants), within_s=collect.SCAN_S_MAX * len(wants))
+
+    def _recorded(
+        self, *, fault: Fault | None, ending: Ending | None = None, watch: Watch | None = None
+    ) -> IterationRecord:
+        order, seen = self._order, watch.observation if watch else None
+        if fault is not None:
+            fault = fault.model_copy(update={"iteration": order.number})
+        never_ran = fault is not None and fault.kind in NEVER_RAN
+        return IterationRecord(
+            number=order.number,
+            variant=order.variant,
+            warm_up=order.warm_up,
+            repeats=order.repeats,
+            exit_code=None if ending is None or never_ran else ending.exit_code,
+            signal=None if ending is None or never_ran else ending.signal,
+            out_of_memory=ending is not None and ending.out_of_memory,
+            started=ending and ending.started,
+            wall_ns=None if ending is None or never_ran else ending.wall_ns,
+            cpu_ns=seen and seen.cpu_ns,
+            memory_peak_bytes=seen and seen.memory_peak_bytes,
+            stdout=self._capture.stdout,
+            stderr=self._capture.stderr,
+            fault=fault,
+            verdict=seen and seen.verdict,
+        )
+
+
+NEVER_RAN = frozenset({FaultClass.COMMAND_NOT_FOUND, FaultClass.COMMAND_NOT_EXECUTABLE})
+"""Faults of a command that did not exist as a process: it has no exit code, and no wall time."""
