@@ -1,0 +1,102 @@
+"""A real registry (Debian's `docker-registry`) on a free loopback port, with or without a password, for one block."""
+
+import contextlib
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import images
+
+USER, PASSWORD = "bench", "open-sesame"
+# `htpasswd -nbB -C 4 bench open-sesame`
+HTPASSWD = "bench:$2y$04$tcQPZzNitJhj/qmr.WqmueEdYBLnBy5CGcrY1E5hG61d7Wvhgcby6"
+CONFIG = """
+version: 0.1
+log: {{level: error, accesslog: {{disabled: true}}}}
+storage: {{filesystem: {{rootdirectory: {root}}}, cache: {{blobdescriptor: inmemory}}}}
+http: {{addr: "127.0.0.1:{port}"}}
+"""
+AUTH = """
+auth: {{htpasswd: {{realm: tests, path: {path}}}}}
+"""
+START_S_MAX = 20.0
+
+
+@dataclass(frozen=True)
+class Registry:
+    """A registry that answers."""
+
+    host: str
+    """`127.0.0.1:port`."""
+    credentials: tuple[str, str] | None = None
+
+    def push(self, name: str, image: images.OciImage, tag: str = "latest") -> str:
+        """Store an image; its whole reference by tag."""
+        for blob in image.blobs:
+            self.push_blob(name, blob)
+        return self.push_manifest(name, tag, image.manifest, images.MANIFEST)
+
+    def push_index(self, name: str, tag: str, *platforms: images.OciImage) -> str:
+        """Store an index over images of several platforms; its whole reference."""
+        for image in platforms:
+            self.push(name, image, tag=image.architecture)
+        return self.push_manifest(name, tag, images.index(*platforms), images.INDEX)
+
+    def push_manifest(self, name: str, tag: str, manifest: bytes, media_type: str) -> str:
+        """Store a manifest whose blobs are there."""
+        with self._client() as client:
+            headers = {"Content-Type": media_type}
+            client.put(f"/v2/{name}/manifests/{tag}", content=manifest, headers=headers).raise_for_status()
+        return f"{self.host}/{name}:{tag}"
+
+    def push_blob(self, name: str, blob: bytes) -> None:
+        """Store a blob under its own digest."""
+        with self._client() as client:
+            if client.head(f"/v2/{name}/blobs/{images.digest(blob)}").is_success:
+                return
+            where = client.post(f"/v2/{name}/blobs/uploads/").raise_for_status().headers["Location"]
+            url = httpx.URL(where).copy_add_param("digest", images.digest(blob))
+            client.put(url, content=blob).raise_for_status()
+
+    def _client(self) -> httpx.Client:
+        return httpx.Client(base_url=f"http://{self.host}", auth=self.credentials, timeout=30, trust_env=False)
+
+
+@contextlib.contextmanager
+def serving(folder: Path, *, password: bool = False) -> Iterator[Registry]:
+    """A registry that keeps its data in `folder`, until the end of the block."""
+    port = free_port()
+    text = CONFIG.format(root=folder / "data", port=port)
+    if password:
+        (folder / "htpasswd").write_text(HTPASSWD + "\n")
+        text += AUTH.format(path=folder / "htpasswd")
+    config = folder / "config.yml"
+    config.write_text(text)
+    with (folder / "registry.log").open("wb") as said:
+        process = subprocess.Popen(["docker-registry", "serve", str(config)], stdout=said, stderr=said)
+    try:
+        _await_answer(port, process)
+        yield Registry(f"127.0.0.1:{port}", (USER, PASSWORD) if password else None)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def free_port() -> int:
+    """A loopback port that nobody has at this moment."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def _await_answer(port: int, process: subprocess.Popen[bytes]) -> None:
+    until = time.monotonic() + START_S_MAX
+    while process.poll() is None and time.monotonic() < until:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        time.sleep(0.05)
+    raise RuntimeError(f"docker-registry does not answer on port {port}; it ended with {process.poll()}")
