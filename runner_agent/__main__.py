@@ -1,0 +1,143 @@
+"""The command line. Every verb imports what it needs when it is called, so that `--help` answers at once.
+
+Exit codes of `run`: 0 drained · 75 another agent holds the host · 77 the key is refused · 78 a setting is wrong.
+"""
+
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+EX_TEMPFAIL, EX_CONFIG = 75, 78
+"""sysexits.h: another agent holds the host; a setting is wrong."""
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    help="Runs benchmark jobs on this host, in isolation, and reports how far the numbers can be trusted.",
+)
+config_app = typer.Typer(no_args_is_help=True, help="The settings.")
+app.add_typer(config_app, name="config")
+
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", help="Settings file (TOML). Default: /etc/runner-agent/config.toml, if there."),
+]
+
+
+@app.command()
+def run(
+    server: Annotated[str | None, typer.Option(help="URL of the API server.")] = None,
+    runner: Annotated[str | None, typer.Option(help="Name, slug or UUID of this runner on the server.")] = None,
+    key_file: Annotated[
+        Path | None, typer.Option(help="File with the runner's key. Default: the systemd credential.")
+    ] = None,
+    config: Config = None,
+    state_dir: Annotated[Path | None, typer.Option(help="Where the spool and the journal are kept.")] = None,
+    once: Annotated[bool, typer.Option("--once", help="Leave off after one job.")] = False,
+    max_jobs: Annotated[int | None, typer.Option(min=1, help="Leave off after so many jobs.")] = None,
+) -> None:
+    """Claim jobs and run them, until SIGTERM."""
+    from runner_agent.wiring import serve
+
+    flags = {"server": server, "runner": runner, "key_file": key_file, "state_dir": state_dir}
+    raise typer.Exit(_live(lambda: serve(config, flags, 1 if once else max_jobs)))
+
+
+@app.command(name="exec", context_settings={"allow_interspersed_args": False})
+def exec_(  # noqa: PLR0917  Every option of the verb is a parameter; typer passes them by name.
+    image: Annotated[str, typer.Argument(help="An OCI image, of a registry or of the local engine.")],
+    command: Annotated[list[str] | None, typer.Argument(help="Replaces the image's command.")] = None,
+    entrypoint: Annotated[str | None, typer.Option(help="Replaces the image's entrypoint.")] = None,
+    env: Annotated[list[str] | None, typer.Option("--env", "-e", help="NAME=VALUE, as often as needed.")] = None,
+    iterations: Annotated[
+        int, typer.Option("--iterations", "-n", min=0, help="Fresh containers, one after the other.")
+    ] = 1,
+    timeout: Annotated[float, typer.Option(min=0.001, help="Seconds for each iteration.")] = 3600.0,
+    file: Annotated[list[str] | None, typer.Option("--file", help="Path or glob in the container to collect.")] = None,
+    baseline: Annotated[str | None, typer.Option(help="A second image, for a paired comparison.")] = None,
+    allow_failure: Annotated[bool, typer.Option("--allow-failure", help="Go on after a failed iteration.")] = False,
+    cpu: Annotated[int, typer.Option(min=1, help="CPUs for the benchmark.")] = 1,
+    memory_mib: Annotated[int, typer.Option(min=4, help="MiB of memory, with no swap.")] = 1024,
+    disk_mib: Annotated[int, typer.Option(min=1, help="MiB that a container may write.")] = 10240,
+    network: Annotated[bool, typer.Option("--network", help="Let the container reach a network.")] = False,
+    sandbox: Annotated[str | None, typer.Option(help="One of this host's sandboxes.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the whole report as JSON.")] = False,
+    config: Config = None,
+) -> None:
+    """Run one job without a server and print what would be reported. Exits with 0 when it completed, else with 1."""
+    from runner_agent.alone import Machine, job_of
+    from runner_agent.wiring import run_here
+    from runner_protocol.jobs import Budgets, Work
+
+    work = Work(
+        image=image,
+        baseline=baseline,
+        entrypoint=None if entrypoint is None else [entrypoint],
+        cmd=command or None,
+        env=_variables(env or []),
+        iterations=iterations,
+        allow_failure=allow_failure,
+        file_paths=file or [],
+    )
+    machine = Machine(cpu=cpu, memory=memory_mib << 20, disk=disk_mib << 20, network=network, sandbox=sandbox)
+    budgets = Budgets(pull_s_max=3600, iteration_s_max=timeout, job_s_max=3600 + timeout * max(1, iterations) * 4)
+    raise typer.Exit(_live(lambda: run_here(job_of(work, machine, budgets), config, as_json=as_json)))
+
+
+@config_app.command("check")
+def config_check(config: Config = None) -> None:
+    """Read the settings as `run` would, and print each with the place where it was set."""
+    from runner_agent.settings import known_names, load
+
+    with _explained_faults():
+        loaded = load(config)
+        for name in sorted(known_names()):
+            value = loaded.settings
+            for part in name:
+                value = getattr(value, part)
+            print(f"{'.'.join(name)} = {value}  ({loaded.origins.get(name, 'default')})")
+
+
+def _variables(pairs: list[str]) -> dict[str, str]:
+    """`NAME=VALUE`, as Docker reads it."""
+    wrong = [pair for pair in pairs if "=" not in pair]
+    if wrong:
+        raise typer.BadParameter(f"{wrong[0]!r} is not NAME=VALUE", param_hint="--env")
+    return dict(pair.split("=", 1) for pair in pairs)
+
+
+def _live(story: Callable[[], Awaitable[int]]) -> int:
+    import anyio
+
+    with _explained_faults():
+        return anyio.run(story)
+
+
+@contextmanager
+def _explained_faults() -> Iterator[None]:
+    """Errors that concern whoever typed the command: one sentence and an exit code, no traceback."""
+    from runner_agent.errors import SettingFault
+    from runner_agent.lock import HostTakenError
+
+    try:
+        yield
+    except SettingFault as fault:
+        print(f"runner-agent: {fault}", file=sys.stderr)
+        raise typer.Exit(EX_CONFIG) from None
+    except HostTakenError as error:
+        print(f"runner-agent: {error}", file=sys.stderr)
+        raise typer.Exit(EX_TEMPFAIL) from None
+
+
+def main() -> None:
+    """The console command."""
+    app(prog_name="runner-agent")
+
+
+if __name__ == "__main__":
+    main()

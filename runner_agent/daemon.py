@@ -1,0 +1,364 @@
+"""The story of the agent: carries out what the session commands, one thing at a time, and tells it what came of it.
+
+Catches the error families that concern the server; those of a job are turned into its report by `execute.py`. Decides
+nothing: which thing follows which is in `session.py`.
+"""
+
+import math
+import random
+import signal
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import anyio
+import structlog
+from anyio.abc import TaskGroup
+
+from runner_agent.bench import Host
+from runner_agent.client import Client
+from runner_agent.current_job import CurrentJob, handed_back
+from runner_agent.engine import Engine, EngineFacts
+from runner_agent.errors import HostFault, IdentityFault, LeaseLostError, RefusedError, ServerFault
+from runner_agent.execute import KillSwitch, Rig, run_job
+from runner_agent.gate import look
+from runner_agent.lease_thread import LeaseKeeper
+from runner_agent.ledger import Ledger
+from runner_agent.notify import Notifier
+from runner_agent.plan import Policy
+from runner_agent.points import at
+from runner_agent.preflight import Floors, blocked
+from runner_agent.session import (
+    CallFailed,
+    Claim,
+    Claimed,
+    Command,
+    Deliver,
+    Delivered,
+    DrainAsked,
+    DrainTimeUp,
+    Ending,
+    Event,
+    Exit,
+    Interrupt,
+    Interrupted,
+    JobEnded,
+    KeyRefused,
+    KillJob,
+    NothingToDo,
+    ReloadAsked,
+    RunJob,
+    Session,
+    StartDrainClock,
+    Started,
+    Wait,
+    Waited,
+    Why,
+)
+from runner_agent.spool import Spool, SpooledReport
+from runner_protocol.jobs import ClaimedJob
+from runner_protocol.messages import ClaimRequest, HostState
+from runner_protocol.results import INFRASTRUCTURE, Outcome, RunReport
+
+# While the host is not fit for work it looks again this often, instead of once a poll.
+BLOCKED_POLL_S = 10
+
+SPOOL_AGAIN_S = 5.0
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """How this agent behaves: the owner's settings that concern the daemon alone."""
+
+    poll_timeout_s: int
+    drain_s_max: float
+    floors: Floors
+    policy: Policy
+    sandboxes: frozenset[str] = frozenset()
+    jobs_max: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hands:
+    """The doors to everything outside."""
+
+    client: Client
+    leases: LeaseKeeper
+    engine: Engine
+    host: Callable[[EngineFacts], Host]
+    """The quiet host, once the engine has said what it is."""
+    spool: Spool
+    current_job: CurrentJob
+    state_dir: Path
+    notifier: Notifier
+
+
+class Daemon:
+    """One life of the agent."""
+
+    def __init__(self, hands: Hands, habits: Habits) -> None:
+        self._hands = hands
+        self._habits = habits
+        self._session = Session(chance=random.random, jobs_left=habits.jobs_max)
+        self._send, self._events = anyio.create_memory_object_stream[Event](
+            math.inf
+        )  # One activity answers once: few wait.
+        self._under_way = anyio.CancelScope()
+        self._switch = KillSwitch()
+        self._engine_facts: EngineFacts | None = None
+        self._swept = False
+        """Whether no container of ours can be left: not so at the start, nor after a fault of the engine."""
+
+    async def run(self, *, signals: bool = True) -> Ending:
+        """Live until drained. `signals`: SIGTERM and SIGINT drain, SIGHUP reloads; without them use `tell`."""
+        with self._send, self._events:
+            return await self._live(signals=signals)
+
+    async def _live(self, *, signals: bool) -> Ending:
+        async with anyio.create_task_group() as tasks:
+            if signals:
+                await tasks.start(self._listen)
+            tasks.start_soon(self._feed_watchdog)
+            await anyio.to_thread.run_sync(self._settle_predecessor)
+            self.tell(Started(self._hands.spool.count()))
+            self._hands.notifier.ready("idle")
+            ending = await self._converse(tasks)
+            self._hands.notifier.stopping(ending.name.lower())
+            tasks.cancel_scope.cancel()
+        log.info("agent_leaves_off", ending=ending.name.lower())
+        return ending
+
+    @property
+    def jobs_left(self) -> int | None:
+        """Jobs after which to leave off; none: no end."""
+        return self._session.jobs_left
+
+    def tell(self, event: Event) -> None:
+        """Give the session an event. From the daemon's own loop only."""
+        self._send.send_nowait(event)
+
+    async def _converse(self, tasks: TaskGroup) -> Ending:
+        async for event in self._events:
+            for command in self._session.step(event):
+                if isinstance(command, Exit):
+                    return command.ending
+                self._carry_out(command, tasks)
+        raise AssertionError("the stream of events is never closed")
+
+    def _carry_out(self, command: Command, tasks: TaskGroup) -> None:
+        match command:
+            case Deliver():
+                self._start(tasks, self._deliver)
+            case Claim():
+                self._start(tasks, self._claim)
+            case RunJob(job):
+                self._switch = KillSwitch()
+                self._start(tasks, partial(self._run_job, job, self._switch))
+            case Wait(seconds):
+                self._start(tasks, partial(self._wait, seconds))
+            case Interrupt():
+                self._under_way.cancel()
+            case KillJob(why):
+                log.warning("job_killed", why=why.name.lower())
+                self._switch.pull(why)
+            case StartDrainClock():
+                log.info("draining", within_s=self._habits.drain_s_max)
+                tasks.start_soon(self._drain_clock)
+
+    def _start(self, tasks: TaskGroup, thing: Callable[[], Awaitable[Event]]) -> None:
+        """Begin the one thing that is under way; it answers with exactly one event."""
+        self._under_way = anyio.CancelScope()
+        tasks.start_soon(self._see_through, thing, self._under_way)
+
+    async def _see_through(self, thing: Callable[[], Awaitable[Event]], scope: anyio.CancelScope) -> None:
+        event: Event = Interrupted()
+        with scope:
+            event = await thing()
+        self.tell(event)
+
+    async def _claim(self) -> Event:
+        """Ask for work, saying how the host is."""
+        request = await self._look()
+        at("claim.before")
+        asked_at_s = anyio.current_time()
+        try:
+            job = await self._hands.client.claim(request)
+        except (ServerFault, RefusedError, LeaseLostError) as error:
+            return _failed_call("claim_failed", error)
+        except IdentityFault as error:
+            log.error("key_refused", why=str(error))  # noqa: TRY400  A refused key needs no traceback.
+            return KeyRefused()
+        at("claim.after")
+        if job is not None:
+            return Claimed(job)
+        waited_s = anyio.current_time() - asked_at_s
+        early = waited_s < request.poll_timeout / 2
+        if early:
+            log.warning("poll_cut_short", after_s=round(waited_s, 1), asked_s=request.poll_timeout)
+        return NothingToDo(early)
+
+    async def _look(self) -> ClaimRequest:
+        """See whether the host is fit; one that is not asks for no work but says why."""
+        hands, poll_timeout_s = self._hands, self._habits.poll_timeout_s
+        found = await look(hands.engine, hands.state_dir, hands.spool, hands.client)
+        self._engine_facts = found.engine
+        reasons = blocked(found.facts, self._habits.floors) + await self._sweep(found.engine)
+        self._show(", ".join(reasons) or "idle")
+        if reasons:
+            log.warning("host_not_fit", reasons=reasons)
+        state = HostState(
+            host=hands.host(found.engine).record() if found.engine else None,
+            blocked=reasons,
+            spooled=hands.spool.count(),
+            sandboxes=sorted(self._habits.sandboxes),
+        )
+        return ClaimRequest(
+            poll_timeout=min(BLOCKED_POLL_S, poll_timeout_s) if reasons else poll_timeout_s, state=state
+        )
+
+    async def _sweep(self, engine: EngineFacts | None) -> list[str]:
+        """Remove what a killed predecessor or a faulty engine has left running, before anything new is measured."""
+        if self._swept or engine is None:
+            return []
+        try:
+            removed = await self._hands.engine.sweep()
+        except HostFault as fault:
+            return [f"engine: {fault}"]
+        self._swept = True
+        if removed:
+            log.warning("left_containers_removed", count=removed)
+        return []
+
+    async def _run_job(self, job: ClaimedJob, switch: KillSwitch) -> Event:
+        """Keep the promise, run the job under its lease, and put its report on disk."""
+        with structlog.contextvars.bound_contextvars(job=str(job.job), attempt=job.attempt):
+            log.info("job_claimed", project=job.project, image=job.work.image, iterations=job.work.iterations)
+            ledger = Ledger(job, anyio.current_time)
+            self._show(f"running {job.job}")
+            async with self._hands.leases.keeping(job, ledger.progress, self.tell):
+                # The first heartbeat is on its way while the promise goes to disk.
+                await self._keep_promise(partial(self._hands.current_job.remember, job))
+                at("promise.after")
+                rig = Rig(self._hands.engine, self._hands.host, self._habits.policy, self._engine_facts)
+                report = await run_job(job, rig, ledger, switch)
+                at("release.after")
+                return await self._close(job, report, switch)
+
+    async def _close(self, job: ClaimedJob, report: RunReport | None, switch: KillSwitch) -> Event:
+        """First the report is on disk, then the promise is fulfilled: a crash in between settles it once, not never."""
+        at("spool.before")
+        if report is not None and not await self._spool(job, report, switch):
+            return JobEnded(spooled=False)  # The promise stays: the next agent hands the job back.
+        at("spool.after")
+        await self._keep_promise(self._hands.current_job.forget)
+        at("forget.after")
+        if report is None:
+            log.warning("job_forgotten")
+            return JobEnded(spooled=False)
+        log.info("job_ended", outcome=report.outcome, fault=report.fault and report.fault.kind, stage_s=report.stage_s)
+        host_at_fault = _host_at_fault(report)
+        self._swept = self._swept and not host_at_fault
+        return JobEnded(spooled=True, host_at_fault=host_at_fault)
+
+    async def _spool(self, job: ClaimedJob, report: RunReport, switch: KillSwitch) -> bool:
+        """Until the disk takes it, with the lease kept alive; given up when nobody wants it or we are told to stop."""
+        put = partial(self._hands.spool.put, report, piece_bytes_max=job.limits.piece_bytes_max)
+        while True:
+            try:
+                await anyio.to_thread.run_sync(put)
+            except OSError as error:
+                log.error("spool_refused_by_disk", why=str(error))  # noqa: TRY400  The disk's word says it all.
+                await anyio.sleep(SPOOL_AGAIN_S)
+            else:
+                return True
+            if switch.why in (Why.LEASE_LOST, Why.STOPPED):
+                return False
+
+    async def _keep_promise(self, write: Callable[[], None]) -> None:
+        """Best effort: what is not on disk is settled by the server, when the lease runs out or with a 409."""
+        try:
+            await anyio.to_thread.run_sync(write)
+        except OSError as error:
+            log.warning("promise_not_on_disk", why=str(error))
+
+    async def _deliver(self) -> Event:
+        report = await anyio.to_thread.run_sync(self._hands.spool.oldest)
+        if report is None:  # What was there is damaged and set aside: count it as gone.
+            log.error("spool_holds_nothing_whole")
+            return Delivered()
+        with structlog.contextvars.bound_contextvars(job=str(report.job), attempt=report.attempt):
+            return await self._deliver_one(report)
+
+    async def _deliver_one(self, report: SpooledReport) -> Event:
+        at("deliver.before")
+        try:
+            receipt = await self._hands.client.deliver(report)
+        except LeaseLostError as stale:
+            log.warning("report_overtaken", reason=stale.reason)
+        except RefusedError as error:
+            log.error("report_refused", why=str(error), kept_as=f"{report.path}.refused")  # noqa: TRY400  No traceback.
+            await anyio.to_thread.run_sync(self._hands.spool.refuse, report)
+            return Delivered()
+        except ServerFault as error:
+            return _failed_call("delivery_failed", error)
+        except IdentityFault as error:
+            log.error("key_refused", why=str(error))  # noqa: TRY400  A refused key needs no traceback.
+            return KeyRefused()
+        else:
+            log.info("report_delivered", state=receipt.state, size_bytes=report.size_bytes)
+        at("deliver.after")
+        await anyio.to_thread.run_sync(self._hands.spool.drop, report)
+        at("drop.after")
+        return Delivered()
+
+    async def _wait(self, seconds: float) -> Event:
+        self._show(f"waiting {seconds:.0f} s for the server")
+        await anyio.sleep(seconds)
+        return Waited()
+
+    def _settle_predecessor(self) -> None:
+        """What an agent before us had promised: its report is in the spool, or we hand the job back now."""
+        promise = self._hands.current_job.promised()
+        if promise is None:
+            return
+        spool = self._hands.spool
+        known = spool.has(promise.job, promise.attempt)
+        log.warning("interrupted_job_found", job=str(promise.job), attempt=promise.attempt, report_spooled=known)
+        if not known:
+            spool.put(handed_back(promise), piece_bytes_max=promise.piece_bytes_max)
+        self._hands.current_job.forget()
+
+    async def _drain_clock(self) -> None:
+        await anyio.sleep(self._habits.drain_s_max)
+        self.tell(DrainTimeUp())
+
+    async def _listen(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as received:
+            task_status.started()
+            async for number in received:
+                log.info("signal_received", signal=number.name)
+                self.tell(ReloadAsked() if number is signal.SIGHUP else DrainAsked())
+
+    async def _feed_watchdog(self) -> None:
+        """Fed from the loop itself: a loop that is stuck starves it. The network has no say in it."""
+        watchdog_s = self._hands.notifier.watchdog_s
+        while watchdog_s:
+            self._hands.notifier.watchdog()
+            await anyio.sleep(watchdog_s / 3)
+
+    def _show(self, status: str) -> None:
+        self._hands.notifier.status(status)
+
+
+def _failed_call(event: str, error: ServerFault | RefusedError | LeaseLostError) -> CallFailed:
+    """A refusal of what we always send is a server of another mind: ask again, at the pace of failures."""
+    retry_after_s = error.retry_after_s if isinstance(error, ServerFault) else None
+    log.warning(event, why=str(error), retry_after_s=retry_after_s)
+    return CallFailed(retry_after_s)
+
+
+def _host_at_fault(report: RunReport) -> bool:
+    return report.outcome is Outcome.RELEASED and report.fault is not None and report.fault.kind in INFRASTRUCTURE

@@ -1,0 +1,173 @@
+"""Builds the agent from its settings and lets it live: the only place that knows how the parts are put together.
+
+Exit codes: 0 drained · 75 another agent holds the host · 77 the key is refused · 78 a setting is wrong.
+"""
+
+import platform
+import socket
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import structlog
+from rich.console import Console
+
+from runner_agent import show
+from runner_agent.alone import run_alone
+from runner_agent.bench import Host, OpenHost
+from runner_agent.client import Client, connected
+from runner_agent.containers import DockerEngine, EngineSettings
+from runner_agent.current_job import CurrentJob
+from runner_agent.daemon import Daemon, Habits, Hands
+from runner_agent.engine import EngineFacts
+from runner_agent.errors import SettingFault
+from runner_agent.execute import Rig
+from runner_agent.lease_thread import lease_thread
+from runner_agent.lock import host_lock
+from runner_agent.logs import configure
+from runner_agent.notify import Notifier
+from runner_agent.plan import Policy
+from runner_agent.preflight import Floors
+from runner_agent.session import Ending
+from runner_agent.settings import Loaded, Settings, load, read_key
+from runner_agent.spool import Spool
+from runner_protocol.jobs import ClaimedJob
+from runner_protocol.messages import AgentIdentity
+from runner_protocol.results import HostRecord, Outcome
+
+EXIT_CODES = {Ending.DRAINED: 0, Ending.KEY_REFUSED: 77}
+
+log = structlog.get_logger()
+
+
+async def serve(config: Path | None, flags: Mapping[str, Any], jobs_max: int | None) -> int:
+    """Live until drained; SIGHUP begins a new life with the settings read again. Returns the exit code."""
+    settings = checked(load(config, flags)).settings
+    configure(settings.log_level, settings.log_format)
+    instance = uuid.uuid4()
+    with host_lock(settings.lock_file):
+        while True:
+            ending, jobs_max = await live(settings, instance, jobs_max)
+            if ending is not Ending.RELOAD:
+                return EXIT_CODES[ending]
+            settings = _reread(settings, config, flags)
+
+
+async def live(settings: Settings, instance: uuid.UUID, jobs_max: int | None) -> tuple[Ending, int | None]:
+    """One life of the agent: from its settings to its end."""
+    notifier = Notifier.from_environment()
+    connect = connector(settings, instance)
+    async with connect() as client, lease_thread(connect) as leases:
+        hands = Hands(
+            client=client,
+            leases=leases,
+            engine=DockerEngine(engine_settings(settings)),
+            host=partial(host_of, settings),
+            spool=Spool(settings.state_dir / "spool"),
+            current_job=CurrentJob(settings.state_dir),
+            state_dir=settings.state_dir,
+            notifier=notifier,
+        )
+        log.info("agent_started", version=version("benchmark-runner"), server=settings.server, runner=settings.runner)
+        daemon = Daemon(hands, habits(settings, jobs_max))
+        return await daemon.run(), daemon.jobs_left
+
+
+def checked(loaded: Loaded) -> Loaded:
+    """What can only be wrong once a server is involved. Raises `SettingFault`."""
+    if not loaded.settings.runner:
+        raise SettingFault("`runner` is not set: the name under which the server knows this host")
+    read_key(loaded.settings.key_file)
+    return loaded
+
+
+def _reread(settings: Settings, config: Path | None, flags: Mapping[str, Any]) -> Settings:
+    """The settings as they are now; a mistake in them leaves those in force that worked."""
+    try:
+        fresh = checked(load(config, flags)).settings
+    except SettingFault as fault:
+        log.error("settings_not_read_again", why=str(fault))  # noqa: TRY400  The message names the place.
+        return settings
+    configure(fresh.log_level, fresh.log_format)
+    # The lock that is held is that of the first life; and a spool must not be left behind in another directory.
+    kept = {"lock_file": settings.lock_file, "state_dir": settings.state_dir}
+    log.info("settings_read_again")
+    return fresh.model_copy(update=kept)
+
+
+def connector(settings: Settings, instance: uuid.UUID) -> Callable[[], AbstractAsyncContextManager[Client]]:
+    """Opens connections to the server, as this agent."""
+    return partial(
+        connected,
+        settings.server,
+        runner=settings.runner,
+        identity=identity(instance),
+        key=partial(read_key, settings.key_file),
+        ca_file=str(settings.ca_file) if settings.ca_file else None,
+    )
+
+
+def identity(instance: uuid.UUID) -> AgentIdentity:
+    """Who asks: this process on this machine."""
+    return AgentIdentity(
+        version=version("benchmark-runner"),
+        instance=instance,
+        machine_id=machine_id(),
+        architecture=platform.machine(),
+    )
+
+
+def machine_id() -> str:
+    """Stays over restarts and reboots (machine-id(5)); where the host has none, its name has to do."""
+    try:
+        return Path("/etc/machine-id").read_text().strip() or socket.gethostname()
+    except OSError:
+        return socket.gethostname()
+
+
+def engine_settings(settings: Settings, *, identity: str | None = None, local_images: bool = False) -> EngineSettings:
+    """The terms for the engine. The runner's name keeps two agents on one engine from reaping each other."""
+    return EngineSettings(
+        identity=identity or settings.runner,
+        state_dir=settings.state_dir,
+        local_images=local_images,
+        **settings.engine.model_dump(),
+    )
+
+
+def habits(settings: Settings, jobs_max: int | None) -> Habits:
+    """What the daemon alone needs to know."""
+    return Habits(
+        poll_timeout_s=settings.poll_timeout_s,
+        drain_s_max=settings.drain_s_max,
+        floors=Floors(**settings.gate.model_dump()),
+        policy=Policy(warm_ups=settings.warm_ups, reruns_max=settings.reruns_max),
+        sandboxes=frozenset(settings.engine.sandboxes),
+        jobs_max=jobs_max,
+    )
+
+
+def host_of(_settings: Settings, facts: EngineFacts) -> Host:
+    """This machine."""
+    record = HostRecord(hostname=socket.gethostname(), engine=f"{facts.name} {facts.version}")
+    return OpenHost(record, "isolation is not built in yet")
+
+
+async def run_here(job: ClaimedJob, config: Path | None, *, as_json: bool) -> int:
+    """`exec`: run one job, print its report, and return the exit code."""
+    settings = load(config).settings
+    configure("warning", settings.log_format)
+    engine = DockerEngine(engine_settings(settings, identity="exec", local_images=True))
+    rig = Rig(engine, partial(host_of, settings), habits(settings, None).policy)
+    console = Console(stderr=True)
+    with host_lock(settings.lock_file), show.live(console) as moved:
+        report = await run_alone(job, rig, moved)
+    if as_json:
+        print(report.model_dump_json(exclude_none=True, indent=2))  # noqa: T201  The verb's output.
+    else:
+        Console().print(show.report(report))
+    return 0 if report.outcome is Outcome.COMPLETED else 1
