@@ -1,9 +1,8 @@
-"""What a harness measured, once its output has been read: the records that the parsers make and everything else consumes.
+"""What a harness measured, once its output was read: the records that the parsers make and everything else consumes.
 
 Holds no formulas about history (see `boundaries`) and knows no database.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -69,8 +68,7 @@ class Metric(NamedTuple):
     upper_value: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Results:
+class Results(NamedTuple):
     """What one result string held: benchmark key → measure key → metric.
 
     `keys_are_names` tells how a benchmark key is looked up later: harness outputs print names, while the keys of a BMF
@@ -81,8 +79,7 @@ class Results:
     keys_are_names: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Mismatch:
+class Mismatch(NamedTuple):
     """Why a text is not in a format, in one short line that starts with the adapter's name."""
 
     reason: str

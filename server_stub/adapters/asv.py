@@ -13,7 +13,7 @@ from server_stub.adapters.source import Source
 from server_stub.adapters.units import NS_PER_LONG_UNIT
 from server_stub.metrics import Adapter, Average, Metric, Mismatch, Results
 
-SIGN: Final = "%] "
+SIGN: Final = "· "
 
 _LONG_UNIT: Final = f"({'|'.join(map(re.escape, NS_PER_LONG_UNIT))})"
 _TIMING: Final = rf"{NUMBER}±{NUMBER}{_LONG_UNIT}"

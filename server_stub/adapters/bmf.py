@@ -4,124 +4,127 @@ The one format whose keys may be a UUID or a slug, and whose empty document coun
 bounds are in order.
 """
 
-import json
 import math
-from typing import Any, Final
+from itertools import chain
+from typing import Any, Final, NoReturn
 
+from server_stub.adapters.bmf_plain import read_plain
 from server_stub.adapters.documents import Refused, fields, name
-from server_stub.adapters.outcome import Benchmarks
+from server_stub.adapters.naming import are_short
+from server_stub.adapters.outcome import Benchmarks, metrics_of
 from server_stub.adapters.source import NotJson, Source
 from server_stub.metrics import Adapter, Average, Metric, Mismatch, Results
 
 MEASURE_BYTES_MAX: Final = 64
-METRIC_KEYS: Final = ("value", "lower_value", "upper_value")
+METRIC_KEYS: Final = Metric._fields
+_NUMBERS: Final = {float, int}
+_BOUNDS: Final = {float, int, type(None)}
 
 
 def read(source: Source, _average: Average | None) -> Results | Mismatch:
     """Every benchmark of the document, or the first rule that it breaks. `average` means nothing here."""
+    if source.is_document and (plain := read_plain(source.text)):
+        return Results(plain, keys_are_names=False)
     try:
-        _refuse_other_documents(source.document)
-        return Results(_benchmarks(source), keys_are_names=False)
+        # The skeleton is enough to refuse other harnesses' documents, so their samples are not parsed for this format.
+        _check_benchmarks(source.document)
+        return Results(_benchmarks(source.text, source.whole_document), keys_are_names=False)
     except (Refused, NotJson) as error:
         return Mismatch(f"{Adapter.JSON}: {error}")
 
 
-def _refuse_other_documents(document: Any) -> None:
-    # The skeleton is enough to refuse other harnesses' documents, so their samples are not parsed for this format.
+def _check_benchmarks(document: Any) -> None:
     for key, measures in fields(document, "the document").items():
-        fields(measures, f"benchmark {key[:80]!r}")
+        if type(measures) is not dict:
+            raise Refused(f"benchmark {key[:80]!r} is not an object")
 
 
-def _benchmarks(source: Source) -> Benchmarks:
-    document = source.whole_document
-    benchmarks: Benchmarks = {}
-    checked: set[str] = set()
-    for key, measures in document.items():
-        if not 0 < len(key) <= 256:
+def _benchmarks(text: str, document: dict[str, dict[str, Any]]) -> Benchmarks:
+    _check_keys(document)
+    metrics = [_by_key(metric) for measures in document.values() for metric in measures.values()]
+    if _may_repeat_fields(text, metrics):
+        _refuse_repeated_fields(text)
+    values = _column([metric.get("value") for metric in metrics], "value", _NUMBERS)
+    lowers = _column([metric.get("lower_value") for metric in metrics], "lower_value", _BOUNDS)
+    uppers = _column([metric.get("upper_value") for metric in metrics], "upper_value", _BOUNDS)
+    rows = metrics_of(values, lowers, uppers)
+    # Each benchmark takes as many metrics from the flat list as it has measures: zip ends with the measures.
+    return {key: dict(zip(measures, rows, strict=False)) for key, measures in document.items()}
+
+
+def _check_keys(document: dict[str, dict[str, Any]]) -> None:
+    if not are_short(document) or "" in document:
+        for key in document:
             name(key)
-        for measure in measures:
-            if measure not in checked:
-                checked.add(_measure(measure))
-        benchmarks[key] = {measure: metric(value) for measure, value in measures.items()}
-    if _may_repeat_keys(source.text, benchmarks):
-        _refuse_repeated_fields(source.text)
-    return benchmarks
+    for measure in set(chain.from_iterable(document.values())):
+        if measure != measure.strip() or not 0 < len(measure.encode(errors="replace")) <= MEASURE_BYTES_MAX:
+            raise Refused(
+                f"measure {measure[:80]!r} has to have 1 to {MEASURE_BYTES_MAX} bytes and no blank at either end"
+            )
 
 
-def _measure(key: str) -> str:
-    if key != key.strip() or not 0 < len(key.encode(errors="replace")) <= MEASURE_BYTES_MAX:
-        raise Refused(f"measure {key[:80]!r} has to have 1 to {MEASURE_BYTES_MAX} bytes and no blank at either end")
-    return key
+def _by_key(metric: Any) -> dict[str, Any]:
+    """The metric's fields; the reference happens to read a list of the three in order as well."""
+    if type(metric) is dict:
+        return metric
+    if type(metric) is list and len(metric) == len(METRIC_KEYS):
+        return dict(zip(METRIC_KEYS, metric, strict=True))
+    raise Refused("a metric is not an object")
 
 
-def metric(value: Any) -> Metric:
-    """A metric object, or a list of its three fields in order, which the reference happens to read as well."""
-    if type(value) is dict:
-        centre, lower, upper = value.get("value"), value.get("lower_value"), value.get("upper_value")
-    elif type(value) is list and len(value) == len(METRIC_KEYS):
-        centre, lower, upper = value
-    else:
-        raise Refused("a metric is not an object")
-    if type(centre) is not float:
-        centre = _double(centre, "value")
-    if lower is not None and type(lower) is not float:
-        lower = _double(lower, "lower_value")
-    if upper is not None and type(upper) is not float:
-        upper = _double(upper, "upper_value")
-    return Metric(centre, lower, upper)
-
-
-def _double(value: Any, key: str) -> float:
-    if type(value) is not int and type(value) is not float:
+def _column(values: list[Any], key: str, types: set[type]) -> list[Any]:
+    """One field of every metric, as doubles."""
+    present = set(map(type, values))
+    if not present <= types:
         raise Refused(f"{key} of a metric is not a number")
-    return float(value)
+    return [value if value is None else float(value) for value in values] if int in present else values
 
 
-def _may_repeat_keys(text: str, benchmarks: Benchmarks) -> bool:
+def _may_repeat_fields(text: str, metrics: list[dict[str, Any]]) -> bool:
     """Whether some object may hold a key twice, told without a second parse.
 
-    The fast parser keeps the last of two equal keys and tells nobody. Each metric has one `"value"` in the text, so
-    one more than there are metrics means that something was dropped (or that somebody used the word elsewhere).
-    Keys written with escapes are not told apart here, so any escape is a reason to look.
+    The fast parser keeps the last of two equal keys and tells nobody. But each key of a metric stands in the text once,
+    so one more than there are metrics with it means that something was dropped (or that somebody used the word
+    elsewhere). Keys written with escapes are not seen here, so any such escape is a reason to look.
     """
-    if "\\u" in text:
-        return True
-    metrics = [metric for measures in benchmarks.values() for metric in measures.values()]
-    present = (
-        len(metrics),
-        sum(m.lower_value is not None for m in metrics),
-        sum(m.upper_value is not None for m in metrics),
-    )
-    return any(text.count(f'"{key}"') != number for key, number in zip(METRIC_KEYS, present, strict=True))
+    counts = {key: sum(key in metric for metric in metrics) for key in METRIC_KEYS}
+    return "\\u" in text or any(text.count(f'"{key}"') != count for key, count in counts.items())
 
 
 def _refuse_repeated_fields(text: str) -> None:
-    """Read once more, slowly and exactly: of benchmarks and measures the last wins, a metric's field comes once."""
+    """Read once more, slowly and exactly: of benchmarks and measures the last one wins; a metric's field comes once."""
+    import json  # The parser that shows every key is rarely needed, and importing it takes time.
+
     try:
-        pairs = json.loads(text, object_pairs_hook=_Pairs, parse_int=_finite, parse_float=_finite)
+        pairs = json.loads(
+            text, object_pairs_hook=_Pairs, parse_int=_finite, parse_float=_finite, parse_constant=_refuse_constant
+        )
     except RecursionError:
         raise Refused("nested too deep") from None
     for _, measures in pairs:
-        for _, value in _all_pairs(measures, "a benchmark"):
-            metric(dict(value) if type(value) is _Pairs else value)
-            if type(value) is _Pairs:
-                _refuse_repeated(value)
+        for _, metric in _pairs(measures, "a benchmark"):
+            _check_metric(metric)
 
 
 class _Pairs(list[tuple[str, Any]]):
     """A JSON object with every key that was written, in order. A class of its own, so that a list is none."""
 
 
-def _all_pairs(value: Any, where: str) -> "_Pairs":
+def _pairs(value: Any, where: str) -> "_Pairs":
     if type(value) is not _Pairs:
         raise Refused(f"{where} is not an object")
     return value
 
 
-def _refuse_repeated(metric_pairs: "_Pairs") -> None:
-    keys = [key for key, _ in metric_pairs if key in METRIC_KEYS]
-    if len(keys) != len(set(keys)):
-        raise Refused("a metric holds the same field twice")
+def _check_metric(metric: Any) -> None:
+    """Also those that the fast parser never showed, since a later key took their place."""
+    if type(metric) is _Pairs:
+        keys = [key for key, _ in metric if key in METRIC_KEYS]
+        if len(keys) != len(set(keys)):
+            raise Refused("a metric holds the same field twice")
+    by_key = _by_key(dict(metric) if type(metric) is _Pairs else metric)
+    for key in METRIC_KEYS:
+        _column([by_key.get(key)], key, _NUMBERS if key == "value" else _BOUNDS)
 
 
 def _finite(digits: str) -> float:
@@ -129,3 +132,7 @@ def _finite(digits: str) -> float:
     if not math.isfinite(number):
         raise Refused("a number is beyond a double")
     return number
+
+
+def _refuse_constant(constant: str) -> NoReturn:
+    raise Refused(f"{constant} is no JSON")

@@ -5,20 +5,20 @@ of a benchmark with `b.bytes` is skipped over and the row kept.
 """
 
 import re
-from typing import Final
+from operator import add, sub
+from typing import Final, NamedTuple
 
-from server_stub.adapters.lines import BLANKS, NUMBER, UNIT
-from server_stub.adapters.naming import NAME_BYTES_MAX, is_name
-from server_stub.adapters.outcome import results_of
+from server_stub.adapters.lines import ANY_UNIT, BLANKS, NUMBER, column, nanoseconds, number
+from server_stub.adapters.naming import are_short, is_name
+from server_stub.adapters.outcome import Benchmarks, metrics_of, results_of
 from server_stub.adapters.source import Source
-from server_stub.adapters.units import NS_PER_UNIT
-from server_stub.metrics import Adapter, Average, Metric, Mismatch, Results
+from server_stub.metrics import Adapter, Average, Mismatch, Results
 
 SIGN: Final = "/iter"
 
 # The line end before a row is matched with it: a literal to look for is several times faster than an anchor.
 _ROW: Final = re.compile(
-    rf"\ntest{BLANKS}([^ \n]++){BLANKS}\.\.\.{BLANKS}bench:{BLANKS}{NUMBER}{BLANKS}{UNIT}/iter{BLANKS}"
+    rf"\ntest{BLANKS}([^ \n]++){BLANKS}\.\.\.{BLANKS}bench:{BLANKS}{NUMBER}{BLANKS}{ANY_UNIT}/iter{BLANKS}"
     rf"\(\+/-{BLANKS}{NUMBER}\)(?: = [0-9.,]++ [A-Za-z]++/s)?$",
     re.MULTILINE,
 )
@@ -26,14 +26,37 @@ _ROW: Final = re.compile(
 
 def read(source: Source, _average: Average | None) -> Results | Mismatch:
     """Latency: the number, and the spread on both sides of it."""
-    benchmarks = {}
-    for name, digits, unit, deviation in _ROW.findall("\n" + source.lines):
-        try:
-            scale = NS_PER_UNIT[unit]
-            value = float(digits.replace(",", "")) * scale
-            spread = float(deviation.replace(",", "")) * scale
-        except ValueError:
-            continue
-        if len(name) <= NAME_BYTES_MAX // 4 or is_name(name):
-            benchmarks[name] = {"latency": Metric(value, value - spread, value + spread)}
+    # Split leaves one flat list, from which a column is a slice: no tuple is made for each of a million rows.
+    pieces = _ROW.split("\n" + source.lines)
+    rows = Rows(*(pieces[group::5] for group in range(1, 5)))
+    benchmarks = _benchmarks(rows)
+    if benchmarks is None:
+        benchmarks = _benchmarks(_usable(rows)) or {}
     return results_of(benchmarks, Adapter.RUST_BENCH, "no row `test NAME ... bench: N ns/iter`")
+
+
+class Rows(NamedTuple):
+    """The columns of all rows, as texts."""
+
+    names: list[str]
+    digits: list[str]
+    units: list[str]
+    deviations: list[str]
+
+
+def _benchmarks(rows: Rows) -> Benchmarks | None:
+    """All rows at once; None when one of them has to be left out."""
+    values, spreads = column(rows.digits, rows.units), column(rows.deviations, rows.units)
+    if values is None or spreads is None or not (are_short(rows.names) or all(map(is_name, rows.names))):
+        return None
+    metrics = metrics_of(values, map(sub, values, spreads), map(add, values, spreads))
+    return {name: {"latency": metric} for name, metric in zip(rows.names, metrics, strict=True)}
+
+
+def _usable(rows: Rows) -> Rows:
+    kept = [row for row in zip(*rows, strict=True) if _is_usable(*row)]
+    return Rows(*(list(texts) for texts in zip(*kept, strict=True))) if kept else Rows([], [], [], [])
+
+
+def _is_usable(name: str, digits: str, unit: str, deviation: str) -> bool:
+    return is_name(name) and nanoseconds(digits, unit) is not None and number(deviation) is not None

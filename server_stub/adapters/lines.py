@@ -5,7 +5,10 @@ blanks, so that a line of 25 MiB is still read once. Names are cut out by positi
 """
 
 import re
+from collections.abc import Sequence
 from typing import Final
+
+import orjson
 
 from server_stub.adapters.units import NS_PER_UNIT
 
@@ -20,6 +23,8 @@ NUMBER: Final = r"([0-9.,]{1,256}+)"
 NUMBER_OR_POWER: Final = r"([0-9.,]{1,256}+(?:[eE][+-]?[0-9]{1,2}+)?+)"
 WHOLE: Final = r"([0-9,]{1,64}+)"
 UNIT: Final = f"({'|'.join(map(re.escape, NS_PER_UNIT))})"
+# Faster to match than `UNIT`, where many rows are read at once and `column` judges the units.
+ANY_UNIT: Final = "([a-zµμ]{1,2}+)"
 
 WHOLE_MAX: Final = 2**64 - 1
 
@@ -39,9 +44,32 @@ def whole(digits: str) -> int | None:
 
 
 def nanoseconds(digits: str, unit: str) -> float | None:
-    """A time of one of `NS_PER_UNIT` in nanoseconds."""
-    value = number(digits)
-    return None if value is None else value * NS_PER_UNIT[unit]
+    """A time in nanoseconds; None when it is no number or its unit is none of `NS_PER_UNIT`."""
+    value, factor = number(digits), NS_PER_UNIT.get(unit)
+    return None if value is None or factor is None else value * factor
+
+
+def column(digits: Sequence[str], units: Sequence[str]) -> list[float] | None:
+    """A column of times in nanoseconds, at the speed of C; None when one is no number or has another unit."""
+    plain = ";".join(digits).replace(",", "")
+    try:
+        values: list[float] = list(map(float, orjson.loads(f"[{plain.replace(';', ',')}]")))
+    except orjson.JSONDecodeError:
+        # `007`, `.5` and `5.` are numbers for us and none for JSON.
+        values = _column_one_by_one(plain.split(";"))
+    if len(values) != len(units) or not set(units) <= NS_PER_UNIT.keys():
+        return None
+    if set(units) == {"ns"}:
+        return values
+    return [value * NS_PER_UNIT[unit] for value, unit in zip(values, units, strict=True)]
+
+
+def _column_one_by_one(digits: list[str]) -> list[float]:
+    """The numbers of a column, or nothing when one of them is none."""
+    try:
+        return list(map(float, digits))
+    except ValueError:
+        return []
 
 
 def line_start(text: str, at: int) -> int:

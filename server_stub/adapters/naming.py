@@ -18,6 +18,11 @@ def is_name(text: str) -> bool:
     return 0 < len(text) <= NAME_LENGTH_SAFE or 0 < len(text.encode(errors="replace")) <= NAME_BYTES_MAX
 
 
+def are_short(texts: Iterable[str]) -> bool:
+    """Whether each of several names, none of them empty, is certainly usable."""
+    return max(map(len, texts), default=0) <= NAME_LENGTH_SAFE
+
+
 class Named(NamedTuple):
     """One entry's name, and what tells it from another entry of that name: `key=value` words, or nothing."""
 

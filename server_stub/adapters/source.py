@@ -20,10 +20,23 @@ _CONTROLS: Final = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]++")
 _CARRIAGE_RETURNS: Final = re.compile(r"\r++\n?")
 
 # Lists of raw samples are most of a document's bytes and no format reads them: they are checked and left out.
-SAMPLE_KEYS: Final = ('"times"', '"samples"', '"data"', '"OriginalValues"')
 # The digits are bounded so that what matches here is a finite double; a longer number is left to the JSON reader.
-_NUMBER: Final = r"-?(?:0|[1-9][0-9]{0,200}+)(?:\.[0-9]++)?+(?:[eE][+-]?[0-9]{1,2}+)?+"
-_SAMPLES: Final = re.compile(rf"\s*+:\s*+\[\s*+(?:{_NUMBER}\s*+,\s*+)*+{_NUMBER}\s*+\]", re.ASCII)
+_WHOLE: Final = r"-?(?:0|[1-9][0-9]{0,200}+)"
+_NUMBER: Final = rf"{_WHOLE}(?:\.[0-9]++)?+(?:[eE][+-]?[0-9]{{1,2}}+)?+"
+
+
+def _list_of(item: str) -> re.Pattern[str]:
+    return re.compile(rf"\s*+:\s*+\[\s*+(?:{item}\s*+,\s*+)*+{item}\s*+\]", re.ASCII)
+
+
+_NUMBERS: Final = _list_of(_NUMBER)
+SAMPLES: Final = {
+    '"times"': _NUMBERS,
+    '"exit_codes"': _list_of(_WHOLE),
+    '"samples"': _NUMBERS,
+    '"data"': _NUMBERS,
+    '"OriginalValues"': _NUMBERS,
+}
 
 
 class NotJson(ValueError):
@@ -94,13 +107,13 @@ def _parsed(text: str) -> tuple[Any, str | None]:
 
 
 def _without_samples(text: str) -> str:
-    for key in SAMPLE_KEYS:
+    for key, numbers in SAMPLES.items():
         if key in text:
-            text = _without(text, key)
+            text = _without(text, key, numbers)
     return text
 
 
-def _without(text: str, key: str) -> str:
+def _without(text: str, key: str, numbers: re.Pattern[str]) -> str:
     pieces = []
     kept = 0
     at = text.find(key)
@@ -108,9 +121,8 @@ def _without(text: str, key: str) -> str:
         after = at + len(key)
         # A quote behind a backslash stands inside a string: there the word is somebody's data, not a key.
         escaped = at > 0 and text[at - 1] == "\\"
-        if not escaped and (samples := _SAMPLES.match(text, after)):
-            pieces.append(text[kept:after])
+        if not escaped and (samples := numbers.match(text, after)):
+            pieces += [text[kept:after], ":[]"]
             kept = after = samples.end()
-            pieces.append(":[]")
         at = text.find(key, after)
-    return "".join([*pieces, text[kept:]]) if pieces else text
+    return "".join([*pieces, text[kept:]])
