@@ -46,33 +46,44 @@ _NORMALISED = {
 }
 
 
-class ModelBody(Body):
-    """A threshold's model: the test, the sample it looks at, and its boundaries."""
+class LimitsBody(Body):
+    """What a model says beside its test: the sample it looks at, and its boundaries."""
 
-    test: Test = Field(description="How history becomes a limit; `z` and `t` are short for z_score and t_test.")
     min_sample_size: PositiveCount | None = Field(default=None, description="Fewer metrics than this: no check.")
     max_sample_size: PositiveCount | None = Field(default=None, description="Only the newest so many metrics count.")
     window: PositiveCount | None = Field(default=None, description="Only reports of the last so many seconds count.")
     lower_boundary: Number | None = Field(default=None, description="A value below its limit raises an alert.")
     upper_boundary: Number | None = Field(default=None, description="A value above its limit raises an alert.")
 
-    @model_validator(mode="after")
-    def _can_work(self) -> Self:
-        if broken := violations(self.model):
-            raise ValueError("; ".join(broken))
-        return self
-
-    @property
-    def model(self) -> Model:
-        """The same as a record of the head."""
-        return Model(
-            test=self.test,
+    def under(self, test: Test) -> Model:
+        """Return the model that these limits make with `test`; raise `ValueError` where it could never work."""
+        model = Model(
+            test=test,
             min_sample_size=self.min_sample_size,
             max_sample_size=self.max_sample_size,
             window=self.window,
             lower_boundary=self.lower_boundary,
             upper_boundary=self.upper_boundary,
         )
+        if broken := violations(model):
+            raise ValueError("; ".join(broken))
+        return model
+
+
+class ModelBody(LimitsBody):
+    """A threshold's model."""
+
+    test: Test = Field(description="How history becomes a limit; `z` and `t` are short for z_score and t_test.")
+
+    @model_validator(mode="after")
+    def _can_work(self) -> Self:
+        self.under(self.test)
+        return self
+
+    @property
+    def model(self) -> Model:
+        """The same as a record of the head."""
+        return self.under(self.test)
 
 
 class ThresholdsBody(Body):
