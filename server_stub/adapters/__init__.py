@@ -135,9 +135,16 @@ def _read(member: str, source: Source, average: Average | None) -> Results | Mis
     if average is not None and average not in how.averages:
         return Mismatch(f"{member}: gives no {average}")
     if how.sign and how.sign not in source.skeleton:
-        return Mismatch(f"{member}: no {how.sign!r} in the text")
+        return Mismatch(f"{member}: no {how.sign[:20]!r} in the text")
     return how.read(source, average)
 
 
 def _summary(adapter: Adapter, reasons: list[str]) -> str:
-    return reasons[0] if len(reasons) == 1 else f"{adapter}: nothing matched; {'; '.join(reasons)}"
+    """One line; formats that missed the same thing stand together."""
+    if len(reasons) == 1:
+        return reasons[0]
+    members_of: dict[str, list[str]] = {}
+    for reason in reasons:
+        member, _, why = reason.partition(": ")
+        members_of.setdefault(why, []).append(member)
+    return f"{adapter}: nothing matched; " + "; ".join(f"{', '.join(who)}: {why}" for why, who in members_of.items())

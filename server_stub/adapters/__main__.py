@@ -1,0 +1,47 @@
+"""`python -m server_stub.adapters ADAPTER FILE [AVERAGE]`: what a file gives, as JSON; or why it gives nothing.
+
+For trying an adapter without a server, and for measuring one: nothing is imported that reading a file does not need.
+"""
+
+import gc
+import sys
+from typing import Final
+
+import orjson
+
+from server_stub.adapters import parse
+from server_stub.metrics import Adapter, Average, Metric, Mismatch
+
+USAGE: Final = "usage: python -m server_stub.adapters ADAPTER FILE [mean|median]"
+
+
+def main(arguments: list[str]) -> int:
+    """0 and the results on standard output, 1 and the mismatch on standard error, 2 for a wrong command line."""
+    if len(arguments) not in (2, 3):
+        print(USAGE, file=sys.stderr)
+        return 2
+    try:
+        adapter = Adapter(arguments[0])
+        average = Average(arguments[2]) if arguments[2:] else None
+    except ValueError as error:
+        print(f"{USAGE}\n{error}", file=sys.stderr)
+        return 2
+    # The process ends with this one result; looking for cycles among millions of numbers only takes time.
+    gc.disable()
+    with open(arguments[1], "rb") as file:  # noqa: PTH123 - importing pathlib would take longer than a small file.
+        text = file.read().decode(errors="replace")
+    outcome = parse(adapter, text, average)
+    if isinstance(outcome, Mismatch):
+        print(outcome.reason, file=sys.stderr)
+        return 1
+    sys.stdout.buffer.write(orjson.dumps(outcome.benchmarks, default=_fields))
+    return 0
+
+
+def _fields(metric: Metric) -> dict[str, float | None]:
+    value, lower, upper = metric
+    return {"value": value, "lower_value": lower, "upper_value": upper}
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
