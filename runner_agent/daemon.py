@@ -126,10 +126,17 @@ class Daemon:
             self.tell(Started(self._hands.spool.count()))
             self._hands.notifier.ready("idle")
             ending = await self._converse(tasks)
-            self._hands.notifier.stopping(ending.name.lower())
+            self._say_goodbye(ending)
             tasks.cancel_scope.cancel()
         log.info("agent_leaves_off", ending=ending.name.lower())
         return ending
+
+    def _say_goodbye(self, ending: Ending) -> None:
+        # systemd takes STOPPING=1 as the end of the process and kills what goes on: a reload must not say it.
+        if ending is Ending.RELOAD:
+            self._hands.notifier.reloading()
+        else:
+            self._hands.notifier.stopping(ending.name.lower())
 
     @property
     def jobs_left(self) -> int | None:

@@ -1,27 +1,74 @@
-"""Placeholder while the real one is being written."""
+"""Tells systemd how the agent is (sd_notify(3)): one datagram a message. Decides nothing and waits for nobody.
+
+Without `NOTIFY_SOCKET` every call does nothing, so callers never ask. A message that cannot be sent is dropped: what is
+worth acting on, a silent watchdog, systemd notices by itself. The variable stays in the environment, since a reload
+begins a second life in the same process; `NotifyAccess=main` keeps children from speaking for us.
+"""
+
+import os
+import socket
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final, Self
+
+STATUS_CHARS_MAX: Final = 200
+"""A status is one line of `systemctl status`."""
 
 
+@dataclass(frozen=True, slots=True)
 class Notifier:
-    """Says nothing."""
+    """The way to systemd."""
 
+    address: str | None = None
+    """Its datagram socket; none: nobody listens."""
     watchdog_s: float | None = None
+    """How long systemd bears silence, in seconds; none: it does not watch."""
 
     @classmethod
-    def from_environment(cls) -> "Notifier":
-        """None."""
-        return cls()
+    def from_environment(cls) -> Self:
+        """As systemd started this process; the twin that does nothing where it did not."""
+        return cls(os.environ.get("NOTIFY_SOCKET") or None, _watchdog_s())
 
     def ready(self, status: str) -> None:
-        """None."""
+        """The start, or a reload, is over."""
+        self._send("READY=1", _line(status))
 
     def status(self, text: str) -> None:
-        """None."""
+        """What the agent is doing, for people."""
+        self._send(_line(text))
 
     def watchdog(self) -> None:
-        """None."""
+        """The loop still turns."""
+        self._send("WATCHDOG=1")
 
     def stopping(self, status: str) -> None:
-        """None."""
+        """The process is about to end."""
+        self._send("STOPPING=1", _line(status))
 
     def reloading(self) -> None:
-        """None."""
+        """The settings are being read again; `ready` ends it. The stamp is what Type=notify-reload asks for."""
+        self._send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+
+    def _send(self, *lines: str) -> None:
+        if self.address is None:
+            return
+        address = "\0" + self.address[1:] if self.address.startswith("@") else self.address
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as door:
+            # A full socket must not hold up the loop: the next message says more than the lost one.
+            door.setblocking(False)
+            door.sendto("\n".join(lines).encode(), address)
+
+
+def _watchdog_s() -> float | None:
+    """Seconds between two signs of life, if systemd wants them from this process (sd_watchdog_enabled(3))."""
+    microseconds = os.environ.get("WATCHDOG_USEC", "")
+    meant_for = os.environ.get("WATCHDOG_PID", str(os.getpid()))
+    if not microseconds.isdecimal() or int(microseconds) == 0 or meant_for != str(os.getpid()):
+        return None
+    return int(microseconds) / 1e6
+
+
+def _line(text: str) -> str:
+    """A line of its own would be read as another field."""
+    return "STATUS=" + " ".join(text.split())[:STATUS_CHARS_MAX]
