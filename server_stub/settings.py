@@ -20,6 +20,9 @@ PREFIX = "SERVER_STUB_"
 CONFIG_VARIABLE = f"{PREFIX}CONFIG"
 """Path of the TOML file."""
 
+ENVELOPE_BYTES = 64 << 10
+"""What may stand around a report that is as large as one piece."""
+
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=31 * 86400)]
 Bytes = Annotated[int, Field(ge=1024, le=1 << 30)]
@@ -60,6 +63,9 @@ class Settings(BaseSettings):
     lost_s: Seconds = 180
     """After how long without a word a runner is shown as lost."""
 
+    key_overlap_s: Seconds = 86400
+    """How long a runner's old key stays valid beside the new one."""
+
     pull_s_max: Seconds = 600
     """Budget of one image's pull."""
     timeout_s: Annotated[int, Field(ge=1, le=2**31 - 1)] = 3600
@@ -79,6 +85,12 @@ class Settings(BaseSettings):
 
     tiers: bool = False
     """Whether organizations without members run one short job at a time for each address, and others one job each."""
+
+    def body_bytes_max(self, path: str) -> int:
+        """The bound on the body of a request to `path`. Runners have one of their own, for pieces of reports."""
+        if path.startswith("/v0/runners/"):
+            return max(self.request_bytes_max, self.piece_bytes_max + ENVELOPE_BYTES)
+        return self.request_bytes_max
 
 
 def read_settings(config: Path | None = None, **overrides: Any) -> Settings:

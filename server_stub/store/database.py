@@ -18,8 +18,12 @@ from server_stub.store.tx import Dialect, Tx
 T = TypeVar("T")
 Hearer = Callable[[str], None]
 
-CHANNELS = ("job_queued", "job_changed")
-"""`job_queued`: a job waits, payload its spec id. `job_changed`: a job moved or made progress, payload its UUID."""
+CHANNELS = ("job_queued", "job_changed", "runner_changed")
+"""What processes tell each other.
+
+`job_queued`: a job waits, payload its spec's id. `job_changed`: a job moved, payload its UUID. `runner_changed`: a
+runner was drained, resumed, removed, or given or denied a spec, payload its id.
+"""
 
 
 class Database:

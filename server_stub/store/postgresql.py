@@ -32,10 +32,13 @@ class PostgresTx(Tx):
     def __init__(self, connection: psycopg.Connection[Row]) -> None:
         super().__init__()
         self._connection = connection
+        self._now_ms: int | None = None
 
     def now_ms(self) -> int:
-        sql = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT) AS now"
-        return int(self._fetch(sql, None)[0]["now"])
+        if self._now_ms is None:  # One moment for a whole transaction, and one round trip.
+            sql = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT) AS now"
+            self._now_ms = int(self._fetch(sql, None)[0]["now"])
+        return self._now_ms
 
     def _fetch(self, sql: str, parameters: Any) -> list[Row]:
         cursor = self._connection.execute(sql, parameters)

@@ -117,7 +117,7 @@ class Tx(ABC):
         for start in range(0, len(pending), step):
             chunk = pending[start : start + step]
             values = ", ".join([self._placeholders(len(columns))] * len(chunk))
-            sql = f"INSERT INTO {table} ({', '.join(columns)}) VALUES {values}"  # noqa: S608 - names from our own code
+            sql = f"INSERT INTO {table} ({', '.join(columns)}) VALUES {values}"
             flat = [value for row in chunk for value in row]
             self.statements += 1
             if returning is None:

@@ -1,0 +1,147 @@
+"""Takes in what an attempt sends back: beats, pieces and the report, each fenced by the attempt it names.
+
+Every function is one transaction or pure. A call about an attempt that is over is refused with the reason, except the
+report that ended it: sent again it gets the same answer again.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from uuid import UUID
+
+from pydantic import ValidationError
+
+from runner_protocol.jobs import Limits
+from runner_protocol.messages import Heartbeat, HeartbeatReply, ReportEnvelope, ReportReceipt
+from runner_protocol.problems import Stale
+from runner_protocol.results import RunReport
+from runner_protocol.states import JobState
+from server_stub.bodies import problem_of
+from server_stub.errors import BadRequestError, ConflictError
+from server_stub.leases import End, LeaseTerms, after_report, refusal
+from server_stub.store import jobs, outputs
+from server_stub.store.tx import Row, Tx
+
+PIECES_MAX = 4096
+"""A bound of its own, so that many empty pieces are refused too."""
+
+_SAYS = {
+    Stale.SUPERSEDED: "the lease of this attempt was lost",
+    Stale.CANCELED: "the job is canceled",
+    Stale.FINISHED: "the job has ended",
+    Stale.UNKNOWN: "this attempt was never handed to this runner",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """A whole report, ready to be stored. `identity` tells it from any other that the same attempt could send."""
+
+    report: RunReport
+    identity: str
+    compressed: bytes
+    bytes_whole: int
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What a report has caused."""
+
+    receipt: ReportReceipt
+    repeated: bool
+    """Whether it was known already."""
+    job: Row
+
+
+def beat(tx: Tx, runner: Row, uuid: UUID, body: Heartbeat, terms: LeaseTerms) -> HeartbeatReply:
+    """Extend the lease. Raises `ConflictError` with the reason where the attempt no longer holds it."""
+    row = jobs.renew(tx, uuid, runner["id"], body.attempt, body.progress, terms.lease_ms)
+    if row is None:
+        raise refused(tx, runner, uuid, body.attempt)
+    return HeartbeatReply(lease_s=terms.lease_ms / 1000, cancel=row["cancel_ms"] is not None)
+
+
+def put_piece(tx: Tx, runner: Row, uuid: UUID, attempt: int, number: int, body: bytes, limits: Limits) -> None:
+    """Keep one piece of a large report. Raises `BadRequestError` where it or the whole passes its bound."""
+    job = _holder(tx, runner, uuid, attempt)
+    if not 0 <= number < PIECES_MAX:
+        raise BadRequestError(f"index: must be 0 to {PIECES_MAX - 1}")
+    if not 0 < len(body) <= limits.piece_bytes_max:
+        raise BadRequestError(f"body: a piece must have 1 to {limits.piece_bytes_max} bytes, has {len(body)}")
+    outputs.put_piece(tx, job["id"], attempt, number, body)
+    _, bytes_whole = outputs.sizes(tx, job["id"], attempt)
+    if bytes_whole > limits.report_bytes_max:
+        raise BadRequestError(f"body: a report must have at most {limits.report_bytes_max} bytes, has {bytes_whole}")
+
+
+def earlier_receipt(tx: Tx, runner: Row, uuid: UUID, attempt: int, identity: str) -> Taken | None:
+    """The answer that this very report got before, if it did."""
+    job = jobs.by_uuid(tx, uuid)
+    row = None if job is None else jobs.attempt_of(tx, job["id"], attempt)
+    if job is None or row is None or row["runner_id"] != runner["id"] or row["report_sha256"] != identity:
+        return None
+    return Taken(ReportReceipt(state=JobState(row["receipt"])), repeated=True, job=job)
+
+
+def pieces_of(tx: Tx, runner: Row, uuid: UUID, envelope: ReportEnvelope) -> bytes:
+    """The report whose pieces were sent before. Raises `BadRequestError` where it is not what was announced."""
+    job = _holder(tx, runner, uuid, envelope.attempt)
+    rows = outputs.pieces(tx, job["id"], envelope.attempt)
+    if [row["number"] for row in rows] != list(range(envelope.pieces or 0)):
+        raise BadRequestError(f"pieces: {envelope.pieces} were announced, {len(rows)} have arrived")
+    whole = b"".join(row["body"] for row in rows)
+    if hashlib.sha256(whole).hexdigest() != envelope.sha256:
+        raise BadRequestError("sha256: differs from that of the pieces together")
+    return whole
+
+
+def parcel_of(uuid: UUID, envelope: ReportEnvelope, whole: bytes | None) -> Parcel:
+    """Read and compress a report; `whole` is the text of one that came in pieces. Slow for a large one."""
+    report = envelope.report if whole is None else _read(whole)
+    assert report is not None, "an envelope holds a report or announces pieces"
+    if (report.job, report.attempt) != (uuid, envelope.attempt):
+        raise BadRequestError("report: `job` and `attempt` must be those of the call")
+    text = report.model_dump_json().encode()
+    identity = envelope.sha256 or hashlib.sha256(text).hexdigest()
+    return Parcel(report, identity, outputs.compress(text), len(text))
+
+
+def take_report(tx: Tx, runner: Row, uuid: UUID, parcel: Parcel, terms: LeaseTerms, hold_ms: int) -> Taken:
+    """End the attempt with its report. Raises `ConflictError` with the reason where the attempt is over."""
+    attempt = parcel.report.attempt
+    if (earlier := earlier_receipt(tx, runner, uuid, attempt, parcel.identity)) is not None:
+        return earlier
+    job = _holder(tx, runner, uuid, attempt)
+    verdict = after_report(jobs.held(job), parcel.report, tx.now_ms(), terms)
+    if not jobs.conclude(tx, job, verdict, ending=parcel.report.outcome):
+        raise refused(tx, runner, uuid, attempt)
+    state = JobState.PENDING
+    if isinstance(verdict, End):
+        state = verdict.state
+        outputs.store_report(tx, job["id"], attempt, parcel.compressed, parcel.bytes_whole)
+    jobs.note_report(tx, job["id"], attempt, parcel.identity, state, hold_ms)
+    return Taken(ReportReceipt(state=state), repeated=False, job=job)
+
+
+def refused(tx: Tx, runner: Row, uuid: UUID, attempt: int) -> ConflictError:
+    """Why a call about an attempt comes too late."""
+    job = jobs.by_uuid(tx, uuid)
+    row = None if job is None else jobs.attempt_of(tx, job["id"], attempt)
+    mine = job is not None and row is not None and row["runner_id"] == runner["id"]
+    stale = refusal(jobs.held(job) if mine and job else None, attempt) or Stale.SUPERSEDED
+    return ConflictError(f"job {uuid}, attempt {attempt}: {_SAYS[stale]}", stale=stale)
+
+
+def _holder(tx: Tx, runner: Row, uuid: UUID, attempt: int) -> Row:
+    """The job, where this runner holds it under this attempt."""
+    job = jobs.by_uuid(tx, uuid)
+    mine = job is not None and job["runner_id"] == runner["id"]
+    if job is None or not mine or refusal(jobs.held(job), attempt) is not None:
+        raise refused(tx, runner, uuid, attempt)
+    return job
+
+
+def _read(whole: bytes) -> RunReport:
+    try:
+        return RunReport.model_validate_json(whole)
+    except ValidationError as error:
+        raise BadRequestError(f"report: {problem_of(error)}") from error

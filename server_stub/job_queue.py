@@ -1,0 +1,324 @@
+"""The queue of one server process: hands jobs to agents that wait, keeps their leases, takes in their reports.
+
+One transaction for each thing that happens; what it decides stands in `leases`, what it writes in `claims`, `intake`
+and `store`. Any number of these processes may share one database: leases run out in whichever process is alive, and a
+job queued in one is handed to an agent that waits in another. Parses nothing: that is left to `on_completed`.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from uuid import UUID
+
+import structlog
+
+from runner_protocol.jobs import ClaimedJob, Limits
+from runner_protocol.messages import ClaimRequest, Heartbeat, HeartbeatReply, ReportEnvelope, ReportReceipt
+from runner_protocol.results import Fault, FaultClass, Stage
+from runner_protocol.states import TERMINAL, JobState
+from server_stub import claims, intake, sweeping
+from server_stub.departure import Departure
+from server_stub.errors import ConflictError, NotFoundError, UnavailableError
+from server_stub.leases import End, LeaseTerms
+from server_stub.sessions import Rival, Session, meet
+from server_stub.settings import Settings
+from server_stub.store import job_claims, jobs
+from server_stub.store.database import Database
+from server_stub.store.runner_keys import authenticate
+from server_stub.store.runners import CHANGED
+from server_stub.store.sessions import note_rival, write_sessions
+from server_stub.store.tx import Row, Tx
+from server_stub.waiters import Waiter, Waiters
+
+PROCESSING_HOLD_MS = 60_000
+"""How long a process that parses a report may be silent before another one takes over."""
+CANCEL_TRIES = 3
+"""A job may be claimed between the look and the cancel; more often than once is not luck any more."""
+
+log = structlog.get_logger()
+
+
+def terms_of(settings: Settings) -> LeaseTerms:
+    """What the settings promise and ask of agents."""
+    return LeaseTerms(
+        heartbeat_ms=round(settings.heartbeat_s * 1000),
+        lease_ms=round(settings.lease_s * 1000),
+        confirm_ms=round(settings.confirm_s * 1000),
+        attempts_max=settings.attempts_max,
+        grace_ms=round(settings.job_grace_s * 1000),
+        pull_s_max=settings.pull_s_max,
+        job_s_max=settings.job_s_max,
+        limits=Limits(
+            stream_bytes_max=settings.stream_bytes_max,
+            files_bytes_max=settings.files_bytes_max,
+            report_bytes_max=settings.report_bytes_max,
+            piece_bytes_max=settings.piece_bytes_max,
+        ),
+    )
+
+
+class JobQueue:
+    """Belongs to one event loop, between the start and the end of `running`."""
+
+    def __init__(self, database: Database, settings: Settings, on_completed: Callable[[UUID], Awaitable[None]]) -> None:
+        self.terms = terms_of(settings)
+        self.waiters: Waiters = Waiters()
+        self._database = database
+        self._settings = settings
+        self._on_completed = on_completed
+        self._told: dict[int, Session] = {}
+        self._heard: set[int] = set()
+        self._unparsed: asyncio.Queue[UUID] = asyncio.Queue()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Watch leases, wake waiting agents and have reports parsed, for the length of a block."""
+        self._database.subscribe("job_queued", self._job_queued)
+        self._database.subscribe(CHANGED, self._runner_changed)
+        tasks = [
+            asyncio.create_task(work()) for work in (self._sweep_forever, self._flush_forever, self._parse_forever)
+        ]
+        try:
+            yield
+        finally:
+            self.close()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._flush()
+
+    def close(self) -> None:
+        """Answer every poll that waits: the process is about to stop."""
+        self.waiters.close()
+
+    # What agents call.
+
+    async def claim(self, named: str, key: str | None, body: ClaimRequest, departure: Departure) -> ClaimedJob | None:
+        """Hand the runner a job, waiting up to its `poll_timeout` for one; None where there is nothing to do.
+
+        Raises `UnauthorizedError` for a wrong key, `ConflictError` for a clone.
+        """
+        until = asyncio.get_running_loop().time() + body.poll_timeout
+        asker = await self._database.read(partial(claims.ask, named=named, key=key))
+        await self._arrive(asker, body)
+        with self.waiters.parked(asker.runner["id"]) as waiter:
+            departure.then(waiter.leave)
+            return await self._wait(waiter, asker, _Call(named, key, body), until)
+
+    async def beat(self, named: str, key: str | None, job: UUID, body: Heartbeat) -> HeartbeatReply:
+        """Extend a lease. Raises `ConflictError` with the reason where it is lost."""
+
+        def work(tx: Tx) -> tuple[int, HeartbeatReply]:
+            runner = authenticate(tx, named, key)
+            return runner["id"], intake.beat(tx, runner, job, body, self.terms)
+
+        runner_id, reply = await self._database.write(work)
+        self._heard.add(runner_id)
+        return reply
+
+    async def put_piece(self, named: str, key: str | None, job: UUID, attempt: int, number: int, body: bytes) -> None:
+        """Keep one piece of a large report."""
+
+        def work(tx: Tx) -> None:
+            intake.put_piece(tx, authenticate(tx, named, key), job, attempt, number, body, self.terms.limits)
+
+        await self._database.write(work)
+
+    async def report(self, named: str, key: str | None, job: UUID, envelope: ReportEnvelope) -> ReportReceipt:
+        """End an attempt with its report, durably. The same report again gets the same answer again."""
+        whole = None
+        if envelope.sha256 is not None:
+            sha256 = envelope.sha256
+
+            def before(tx: Tx) -> intake.Taken | bytes:
+                runner = authenticate(tx, named, key)
+                earlier = intake.earlier_receipt(tx, runner, job, envelope.attempt, sha256)
+                return earlier or intake.pieces_of(tx, runner, job, envelope)
+
+            found = await self._database.read(before)
+            if isinstance(found, intake.Taken):
+                return found.receipt
+            whole = found
+        parcel = await asyncio.to_thread(intake.parcel_of, job, envelope, whole)
+
+        def work(tx: Tx) -> intake.Taken:
+            runner = authenticate(tx, named, key)
+            return intake.take_report(tx, runner, job, parcel, self.terms, PROCESSING_HOLD_MS)
+
+        taken = await self._database.write(work)
+        if taken.receipt.state is JobState.COMPLETED and not taken.repeated:
+            self._unparsed.put_nowait(job)
+        log.info("job_reported", job=str(job), attempt=envelope.attempt, state=taken.receipt.state)
+        return taken.receipt
+
+    # What submitters and operators call.
+
+    async def cancel(self, job: UUID, project_id: int) -> None:
+        """End a pending job at once; have the holder of a leased one told. A canceled job stays so.
+
+        Raises `NotFoundError`, and `ConflictError` for a job that has ended another way.
+        """
+        await self._database.write(partial(cancel_job, uuid=job, project_id=project_id))
+
+    # How a poll waits.
+
+    async def _arrive(self, asker: claims.Asker, body: ClaimRequest) -> None:
+        """Note who asks. A new process is written down at once, so that its clone is told from it everywhere."""
+        runner_id = asker.runner["id"]
+        known = self._told.get(runner_id) or asker.known
+        alive_ms = round(self._settings.lost_s * 1000)
+        met = meet(known, body.agent, body.state, asker.now_ms, alive_ms)
+        if isinstance(met, Rival):
+            await self._database.write(partial(note_rival, runner_id=runner_id, rival=met))
+            log.warning("clone_refused", runner=asker.runner["slug"], hostname=met.hostname)
+            raise ConflictError(met.message, error_code="cloned_key")
+        self._told[runner_id] = met
+        if known is None or known.instance != met.instance:
+            await self._database.write(partial(write_sessions, told=[(runner_id, met)]))
+
+    async def _wait(self, waiter: Waiter, asker: claims.Asker, call: "_Call", until: float) -> ClaimedJob | None:
+        """Look, sleep until woken, look again. The waiter is armed before each look, so that no job slips between."""
+        woken_for_a_job = False
+        while not waiter.left:
+            self.waiters.arm(waiter, asker.takes(call.body))
+            if woken_for_a_job or await self._worth_a_look(asker, waiter):
+                claim = await self._look(call)
+                if claim is not None:
+                    return await self._deliver(claim, waiter)
+                # Someone else was faster, or this runner may not take it: then it must not stand in line for it.
+                asker, woken_for_a_job = await self._database.read(call.ask), False
+                if asker.takes(call.body) != waiter.spec_ids:
+                    continue
+            if not await waiter.wait(until):
+                return None
+            woken_for_a_job = waiter.woken_by is not None
+            if not woken_for_a_job:
+                asker = await self._database.read(call.ask)
+        return None
+
+    async def _worth_a_look(self, asker: claims.Asker, waiter: Waiter) -> bool:
+        """Whether a look would change anything: an idle poll costs no write."""
+        if asker.holds_a_job:
+            return True
+        due = partial(job_claims.anything_due, spec_ids=sorted(waiter.spec_ids))
+        return bool(waiter.spec_ids and await self._database.read(due))
+
+    async def _look(self, call: "_Call") -> claims.Claim | None:
+        try:
+            return await self._database.write(partial(call.take, terms=self.terms, tiers=self._settings.tiers))
+        except ConflictError:
+            return None  # Two polls of one runner raced; the other one holds the lease.
+
+    async def _deliver(self, claim: claims.Claim, waiter: Waiter) -> ClaimedJob | None:
+        if waiter.left:
+            await self._database.write(partial(claims.put_back, claim=claim))
+            return None
+        self.waiters.handed(waiter.runner_id)
+        log.info("job_claimed", job=str(claim.message.job), attempt=claim.message.attempt)
+        return claim.message
+
+    def _job_queued(self, spec_id: str) -> None:
+        if spec_id:
+            self.waiters.wake_one(int(spec_id))
+        else:
+            self.waiters.wake_all()
+
+    def _runner_changed(self, runner_id: str) -> None:
+        if runner_id:
+            self.waiters.wake_runner(int(runner_id))
+        else:
+            self.waiters.wake_all()
+
+    # What goes on beside.
+
+    async def _sweep_forever(self) -> None:
+        while True:
+            try:
+                due = await sweeping.sweep(self._database, self.terms, self.waiters.specs_wanted())
+                for spec_id in due:
+                    self.waiters.wake_one(spec_id)
+            except UnavailableError as error:
+                log.warning("sweep_postponed", reason=error.message)
+            await asyncio.sleep(self._settings.sweep_s)
+
+    async def _flush_forever(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.seen_flush_s)
+            await self._flush()
+
+    async def _flush(self) -> None:
+        """Write down who was heard of since the last time. A poll that waits is a word that goes on."""
+        told, self._told = self._told, {}
+        heard, self._heard = self._heard | set(self.waiters.runner_ids()), set()
+        if not told and not heard:
+            return
+        try:
+            await self._database.write(partial(write_sessions, told=list(told.items()), heard=heard))
+        except (UnavailableError, ConflictError) as error:
+            # Another process wrote the same runner, or the database is away: the next word is written next time.
+            log.warning("seen_not_written", reason=error.message)
+
+    async def _parse_forever(self) -> None:
+        """Have completed jobs parsed, one after another: this process's own at once, others' where they were left."""
+        while True:
+            try:
+                job = await asyncio.wait_for(self._unparsed.get(), self._settings.seen_flush_s)
+            except TimeoutError:
+                job = None
+            try:
+                await self._parse(job)
+            except UnavailableError as error:
+                log.warning("parsing_postponed", reason=error.message)
+
+    async def _parse(self, job: UUID | None) -> None:
+        if job is None:
+            job = await self._database.write(partial(jobs.take_unparsed, uuid=None, hold_ms=PROCESSING_HOLD_MS))
+        if job is None:
+            return
+        try:
+            await self._on_completed(job)
+        except UnavailableError:
+            raise
+        except Exception as error:  # Whatever is wrong with one report must not stop the next from being parsed.
+            log.exception("results_not_stored", job=str(job))
+            message = f"the results could not be stored: {type(error).__name__}"
+            fault = Fault(kind=FaultClass.RESULTS_UNREADABLE, stage=Stage.PROCESS, message=message)
+            await self._database.write(partial(jobs.settle, uuid=job, fault=fault))
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One call for work, as it came."""
+
+    named: str
+    key: str | None
+    body: ClaimRequest
+
+    def ask(self, tx: Tx) -> claims.Asker:
+        return claims.ask(tx, self.named, self.key)
+
+    def take(self, tx: Tx, terms: LeaseTerms, *, tiers: bool) -> claims.Claim | None:
+        instance = self.body.agent.instance if self.body.agent else None
+        blocked = bool(self.body.state.blocked)
+        return claims.take(tx, self.named, self.key, instance=instance, blocked=blocked, terms=terms, tiers=tiers)
+
+
+def cancel_job(tx: Tx, uuid: UUID, project_id: int | None) -> Row:
+    """Cancel a job (of a project, unless an operator asks); return its row. Raises as `JobQueue.cancel` does."""
+    for _ in range(CANCEL_TRIES):
+        job = jobs.by_uuid(tx, uuid)
+        if job is None or project_id not in (None, job["project_id"]):
+            raise NotFoundError(f"there is no job {uuid}")
+        state = JobState(job["state"])
+        if state is JobState.CANCELED:
+            return job
+        if state is JobState.COMPLETED or state in TERMINAL:
+            raise ConflictError(f"job {uuid} is {state}: it has ended and cannot be canceled")
+        if state is not JobState.PENDING:
+            jobs.ask_to_stop(tx, job, None)
+            return job
+        if jobs.conclude(tx, job, End(JobState.CANCELED, None), ending="canceled"):
+            return job
+    raise UnavailableError(f"job {uuid} changes hands just now")

@@ -1,0 +1,279 @@
+"""Jobs and their attempts: the statements that queue, renew, end and settle them (`job_claims` hands them out).
+
+Every move is guarded in its SQL by the states it may start from (`runner_protocol.states`) and by the attempt that asks
+for it, so that of two callers one wins and the other learns that it did not. Decides nothing: `leases` does.
+"""
+
+import json
+import secrets
+from typing import Any
+from uuid import UUID
+
+from pydantic import BaseModel
+
+from runner_protocol.jobs import RegistryAuth, Work
+from runner_protocol.messages import Progress
+from runner_protocol.results import Fault
+from runner_protocol.states import LEASED, TERMINAL, JobState, sources
+from server_stub.leases import End, Held, Requeue
+from server_stub.names import uuid7
+from server_stub.store.tx import Row, Tx
+
+
+def within(states: frozenset[JobState]) -> str:
+    """The states as SQL writes them. Literal, not bound: the partial indexes are found by their text."""
+    return "(" + ", ".join(f"'{state}'" for state in JobState if state in states) + ")"
+
+
+def enqueue(
+    tx: Tx,
+    *,
+    project_id: int,
+    organization_id: int,
+    report_id: int,
+    spec_id: int,
+    work: Work,
+    timeout_s: int,
+    priority: int,
+    source_ip: str,
+    registry_auth: RegistryAuth | None,
+    settings: dict[str, Any],
+) -> UUID:
+    """Queue one job for a report. After the commit, an idle runner with the spec is woken."""
+    now_ms = tx.now_ms()
+    uuid = uuid7(now_ms, secrets.token_bytes(10))
+    row: dict[str, Any] = {
+        "uuid": str(uuid),
+        "project_id": project_id,
+        "organization_id": organization_id,
+        "report_id": report_id,
+        "spec_id": spec_id,
+        "priority": priority,
+        "source_ip": source_ip,
+        "timeout_s": timeout_s,
+        "state": JobState.PENDING,
+        "not_before_ms": now_ms,
+        "created_ms": now_ms,
+        "modified_ms": now_ms,
+    }
+    job_id = tx.insert("job", tuple(row), [tuple(row.values())], returning="id")[0]["id"]
+    request = (job_id, to_json(work), json.dumps(settings), to_json(registry_auth))
+    tx.insert("job_request", ("job_id", "work", "settings", "registry_auth"), [request])
+    tx.notify("job_queued", str(spec_id))
+    return uuid
+
+
+def request_of(tx: Tx, job_id: int) -> Row:
+    """What was asked for: `work`, `settings` and `registry_auth` as JSON, and the slug of the `project`."""
+    row = tx.one(
+        "SELECT q.work, q.settings, q.registry_auth, p.slug AS project FROM job_request q JOIN job j ON j.id = q.job_id"
+        " JOIN project p ON p.id = j.project_id WHERE q.job_id = :id",
+        id=job_id,
+    )
+    assert row is not None, "a job is queued together with its request"
+    return row
+
+
+def renew(tx: Tx, uuid: UUID, runner_id: int, attempt: int, progress: Progress, lease_ms: int) -> Row | None:
+    """Extend the lease of an attempt that still holds it and note its progress; None where it holds it no longer.
+
+    The first beat confirms the claim. The row says `cancel_ms`, and whether this was the `first` one.
+    """
+    now_ms = tx.now_ms()
+    row = tx.one(
+        "UPDATE job SET state = 'running', lease_until_ms = :until, progress = :progress,"
+        " started_ms = COALESCE(started_ms, :now), modified_ms = :now"
+        f" WHERE uuid = :uuid AND runner_id = :runner AND attempt = :attempt AND state IN {within(LEASED)}"
+        " RETURNING id, cancel_ms, started_ms",
+        until=now_ms + lease_ms,
+        progress=to_json(progress),
+        now=now_ms,
+        uuid=str(uuid),
+        runner=runner_id,
+        attempt=attempt,
+    )
+    if row is not None and row["started_ms"] == now_ms:
+        confirmed = "UPDATE job_attempt SET confirmed_ms = :now WHERE job_id = :id AND attempt = :attempt"
+        tx.run(f"{confirmed} AND confirmed_ms IS NULL", now=now_ms, id=row["id"], attempt=attempt)
+        tx.notify("job_changed", str(uuid))
+    return row
+
+
+def conclude(tx: Tx, job: Row, verdict: Requeue | End, *, ending: str) -> bool:
+    """Carry out what `leases` decided about a job's present attempt; tell whether that attempt was still the one."""
+    moved = _requeue(tx, job, verdict) if isinstance(verdict, Requeue) else _end(tx, job, verdict)
+    if not moved:
+        return False
+    tx.run(
+        "UPDATE job_attempt SET ended_ms = :now, ending = :ending, fault = :fault"
+        " WHERE job_id = :id AND attempt = :attempt AND ended_ms IS NULL",
+        now=tx.now_ms(),
+        ending=ending,
+        fault=to_json(verdict.fault),
+        id=job["id"],
+        attempt=job["attempt"],
+    )
+    tx.run("DELETE FROM report_piece WHERE job_id = :id", id=job["id"])
+    tx.notify("job_changed", job["uuid"])
+    return True
+
+
+def _requeue(tx: Tx, job: Row, verdict: Requeue) -> bool:
+    moved = tx.run(
+        "UPDATE job SET state = 'pending', runner_id = NULL, lease_until_ms = NULL, deadline_ms = NULL,"
+        " not_before_ms = :not_before, lost = lost + :cost, progress = NULL, fault = :fault, modified_ms = :now"
+        f" WHERE id = :id AND attempt = :attempt AND state IN {within(sources(JobState.PENDING))}",
+        not_before=verdict.not_before_ms,
+        cost=int(verdict.costs_an_attempt),
+        fault=to_json(verdict.fault),
+        now=tx.now_ms(),
+        id=job["id"],
+        attempt=job["attempt"],
+    )
+    # A job that has to wait for its back-off is found by the sweep; a waiter woken now would find nothing.
+    if moved and verdict.not_before_ms <= tx.now_ms():
+        tx.notify("job_queued", str(job["spec_id"]))
+    return bool(moved)
+
+
+def _end(tx: Tx, job: Row, end: End) -> bool:
+    moved = tx.run(
+        "UPDATE job SET state = :state, lease_until_ms = NULL, ended_ms = :now, modified_ms = :now, fault = :fault"
+        f" WHERE id = :id AND attempt = :attempt AND state IN {within(sources(end.state) - {JobState.COMPLETED})}",
+        state=end.state,
+        now=tx.now_ms(),
+        fault=to_json(end.fault),
+        id=job["id"],
+        attempt=job["attempt"],
+    )
+    if moved:
+        # No further attempt will pull: the credentials have done their work.
+        tx.run("UPDATE job_request SET registry_auth = NULL WHERE job_id = :id", id=job["id"])
+    return bool(moved)
+
+
+def note_report(tx: Tx, job_id: int, attempt: int, sha256: str, receipt: JobState, hold_ms: int) -> None:
+    """Remember which report ended an attempt and what it was answered; keep its parsing to this process for a while."""
+    tx.run(
+        "UPDATE job_attempt SET report_sha256 = :sha256, receipt = :receipt WHERE job_id = :id AND attempt = :attempt",
+        sha256=sha256,
+        receipt=receipt,
+        id=job_id,
+        attempt=attempt,
+    )
+    if receipt is JobState.COMPLETED:
+        tx.run("UPDATE job SET processing_ms = :until WHERE id = :id", until=tx.now_ms() + hold_ms, id=job_id)
+
+
+def ask_to_stop(tx: Tx, job: Row, fault: Fault | None) -> bool:
+    """Have the holder told with its next heartbeat; tell whether this was the first time of asking."""
+    asked = tx.run(
+        "UPDATE job SET cancel_ms = :now, fault = :fault, modified_ms = :now"
+        f" WHERE id = :id AND cancel_ms IS NULL AND state IN {within(LEASED)}",
+        now=tx.now_ms(),
+        fault=to_json(fault),
+        id=job["id"],
+    )
+    tx.notify("job_changed", job["uuid"])
+    return bool(asked)
+
+
+def settle(tx: Tx, uuid: UUID, *, fault: Fault | None = None) -> bool:
+    """A completed job's results are stored (`processed`), or cannot be (`failed`, with `fault`).
+
+    Tells whether it was still to be settled: where not, another process has done it and the caller rolls back.
+    """
+    row = by_uuid(tx, uuid)
+    if row is None:
+        return False
+    state = JobState.PROCESSED if fault is None else JobState.FAILED
+    moved = tx.run(
+        "UPDATE job SET state = :state, fault = :fault, modified_ms = :now WHERE id = :id AND state = 'completed'",
+        state=state,
+        fault=to_json(fault),
+        now=tx.now_ms(),
+        id=row["id"],
+    )
+    tx.notify("job_changed", str(uuid))
+    return bool(moved)
+
+
+def take_unparsed(tx: Tx, uuid: UUID | None, hold_ms: int) -> UUID | None:
+    """Take a completed job (`uuid`, or any) for parsing, for at most `hold_ms`; None where there is none to take."""
+    now_ms = tx.now_ms()
+    row = tx.one(
+        "UPDATE job SET processing_ms = :until WHERE id = (SELECT id FROM job WHERE state = 'completed'"
+        f" AND processing_ms <= :now {'AND uuid = :uuid ' if uuid else ''}ORDER BY id LIMIT 1 {{skip_locked}})"
+        " AND state = 'completed' RETURNING uuid",
+        until=now_ms + hold_ms,
+        now=now_ms,
+        **({"uuid": str(uuid)} if uuid else {}),
+    )
+    return UUID(row["uuid"]) if row else None
+
+
+def retry(tx: Tx, job: Row) -> bool:
+    """Queue a failed or canceled job again, as if it were new. An operator's act, and not part of a job's life."""
+    retryable = within(TERMINAL - {JobState.PROCESSED})
+    now_ms = tx.now_ms()
+    moved = tx.run(
+        "UPDATE job SET state = 'pending', runner_id = NULL, lost = 0, cancel_ms = NULL, ended_ms = NULL, fault = NULL,"
+        " claimed_ms = NULL, started_ms = NULL, progress = NULL, not_before_ms = :now, modified_ms = :now"
+        f" WHERE id = :id AND state IN {retryable}",
+        now=now_ms,
+        id=job["id"],
+    )
+    if moved:
+        tx.run("DELETE FROM job_output WHERE job_id = :id", id=job["id"])
+        tx.notify("job_queued", str(job["spec_id"]))
+        tx.notify("job_changed", job["uuid"])
+    return bool(moved)
+
+
+def by_uuid(tx: Tx, uuid: UUID) -> Row | None:
+    """A job's row."""
+    return tx.one("SELECT * FROM job WHERE uuid = :uuid", uuid=str(uuid))
+
+
+def held_by(tx: Tx, runner_id: int) -> Row | None:
+    """The job that a runner holds, with the `instance` that it was handed to."""
+    return tx.one(
+        "SELECT j.*, a.instance FROM job j JOIN job_attempt a ON a.job_id = j.id AND a.attempt = j.attempt"
+        f" WHERE j.runner_id = :runner AND j.state IN {within(LEASED)}",
+        runner=runner_id,
+    )
+
+
+def overdue(tx: Tx, grace_ms: int, limit: int) -> list[Row]:
+    """Leased jobs that time has done something to: silent, over their deadline, or asked to stop and deaf to it."""
+    return tx.all(
+        f"SELECT * FROM job WHERE state IN {within(LEASED)} AND (lease_until_ms <= :now OR cancel_ms <= :deaf"
+        " OR (cancel_ms IS NULL AND deadline_ms <= :now)) ORDER BY id LIMIT :limit {skip_locked}",
+        now=tx.now_ms(),
+        deaf=tx.now_ms() - grace_ms,
+        limit=limit,
+    )
+
+
+def attempt_of(tx: Tx, job_id: int, attempt: int) -> Row | None:
+    """One attempt's row."""
+    return tx.one("SELECT * FROM job_attempt WHERE job_id = :id AND attempt = :attempt", id=job_id, attempt=attempt)
+
+
+def held(row: Row) -> Held:
+    """What `leases` has to know of a job's row."""
+    return Held(
+        state=JobState(row["state"]),
+        attempt=row["attempt"],
+        lost=row["lost"],
+        lease_until_ms=row["lease_until_ms"],
+        deadline_ms=row["deadline_ms"],
+        cancel_ms=row["cancel_ms"],
+        # While a job is held, its fault says why it was asked to stop; before, why an earlier attempt ended.
+        fault=Fault.model_validate_json(row["fault"]) if row["fault"] and row["cancel_ms"] is not None else None,
+    )
+
+
+def to_json(record: BaseModel | None) -> str | None:
+    """A record as the database keeps it."""
+    return None if record is None else record.model_dump_json()

@@ -1,0 +1,63 @@
+"""Runner keys: made once, shown once, kept as SHA-256 only. Two are valid while one replaces the other."""
+
+import hashlib
+import hmac
+import re
+import secrets
+import string
+
+from server_stub.errors import UnauthorizedError
+from server_stub.store.tx import Row, Tx
+
+PREFIX = "bencher_runner_"
+_KEY = re.compile(PREFIX + r"[0-9A-Za-z]{30}")
+_ALPHABET = string.ascii_letters + string.digits
+
+
+def make_key() -> str:
+    """A new key: 30 letters and digits carry 178 bits of chance."""
+    return PREFIX + "".join(secrets.choice(_ALPHABET) for _ in range(30))
+
+
+def digest_of(key: str) -> str:
+    """What is stored of a key: a key of so much chance needs no salt and no slow hash."""
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def add_key(tx: Tx, runner_id: int, *, overlap_ms: int = 0) -> str:
+    """Give a runner a new key; the ones before it stay valid for `overlap_ms` at most."""
+    key, now_ms = make_key(), tx.now_ms()
+    tx.run("DELETE FROM runner_key WHERE runner_id = :runner AND expires_ms <= :now", runner=runner_id, now=now_ms)
+    tx.run(
+        "UPDATE runner_key SET expires_ms = :until"
+        " WHERE runner_id = :runner AND (expires_ms IS NULL OR expires_ms > :until)",
+        runner=runner_id,
+        until=now_ms + overlap_ms,
+    )
+    tx.insert("runner_key", ("runner_id", "sha256", "created_ms"), [(runner_id, digest_of(key), now_ms)])
+    return key
+
+
+def drop_keys(tx: Tx, runner_id: int) -> None:
+    """Make every key of a runner worthless."""
+    tx.run("DELETE FROM runner_key WHERE runner_id = :runner", runner=runner_id)
+
+
+def authenticate(tx: Tx, runner: str, key: str | None) -> Row:
+    """The runner's row, where `key` is a valid key of the runner that the path names by UUID or slug.
+
+    Raises `UnauthorizedError`, with one message for every way in which a key can be wrong.
+    """
+    if key is None or not _KEY.fullmatch(key):
+        raise UnauthorizedError("a runner key is needed: `Authorization: Bearer bencher_runner_…`")
+    digest = digest_of(key)
+    row = tx.one(
+        "SELECT r.*, k.sha256 FROM runner_key k JOIN runner r ON r.id = k.runner_id"
+        " WHERE k.sha256 = :digest AND (k.expires_ms IS NULL OR k.expires_ms > :now) AND r.archived_ms IS NULL",
+        digest=digest,
+        now=tx.now_ms(),
+    )
+    named = row is not None and runner in (row["uuid"], row["slug"])
+    if row is None or not hmac.compare_digest(row["sha256"], digest) or not named:
+        raise UnauthorizedError("invalid runner key")
+    return row

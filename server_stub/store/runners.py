@@ -1,0 +1,99 @@
+"""Runners: who they are, which jobs they may take, and whether they are drained."""
+
+import secrets
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from runner_protocol.jobs import Spec
+from server_stub.errors import ConflictError, NotFoundError
+from server_stub.names import unique_slug, uuid7
+from server_stub.store.runner_keys import add_key, drop_keys
+from server_stub.store.tx import Row, Tx
+
+CHANGED = "runner_changed"
+"""Channel: a runner was drained, resumed, removed, or given or denied a spec. Payload: its id."""
+
+
+def create(tx: Tx, name: str, slug: str | None = None) -> tuple[UUID, str]:
+    """Make a runner; return its UUID and its key, which is never shown again. A taken slug is a `ConflictError`."""
+    now_ms = tx.now_ms()
+    uuid = uuid7(now_ms, secrets.token_bytes(10))
+    taken = {row["slug"] for row in tx.all("SELECT slug FROM runner")}
+    if slug is not None and slug in taken:
+        raise ConflictError(f"slug: a runner has the slug {slug!r} already")
+    chosen = slug or unique_slug(name, taken, now_ms // 1000, secrets.randbelow)
+    columns = ("uuid", "name", "slug", "created_ms", "modified_ms")
+    made = tx.insert("runner", columns, [(str(uuid), name, chosen, now_ms, now_ms)], returning="id")
+    return uuid, add_key(tx, made[0]["id"])
+
+
+def find(tx: Tx, named: str, *, by_name: bool = False) -> Row:
+    """A runner's row by its UUID or slug (or, for a person who types it, by its name). Raises `NotFoundError`."""
+    row = tx.one("SELECT * FROM runner WHERE uuid = :named OR slug = :named", named=named.lower())
+    if row is None and by_name:
+        row = tx.one("SELECT * FROM runner WHERE name = :named AND archived_ms IS NULL ORDER BY id", named=named)
+    if row is None:
+        raise NotFoundError(f"there is no runner {named!r}")
+    return row
+
+
+def rotate_key(tx: Tx, runner: Row, overlap_ms: int) -> str:
+    """A new key; the old one stays valid for `overlap_ms`. Raises `ConflictError` for a removed runner."""
+    if runner["archived_ms"] is not None:
+        raise ConflictError(f"runner {runner['slug']} is archived")
+    return add_key(tx, runner["id"], overlap_ms=overlap_ms)
+
+
+def update(tx: Tx, runner: Row, changes: Mapping[str, Any]) -> None:
+    """Change columns of a runner, and let whoever serves its poll look again."""
+    columns = ", ".join(f"{column} = :{column}" for column in changes)
+    tx.run(
+        f"UPDATE runner SET {columns}, modified_ms = :now WHERE id = :id", **changes, now=tx.now_ms(), id=runner["id"]
+    )
+    tx.notify(CHANGED, str(runner["id"]))
+
+
+def drain(tx: Tx, runner: Row, reason: str | None) -> None:
+    """Let a runner finish what it holds and hand it nothing more."""
+    update(tx, runner, {"drained_ms": runner["drained_ms"] or tx.now_ms(), "drain_reason": reason})
+
+
+def resume(tx: Tx, runner: Row) -> None:
+    """Hand a drained runner work again."""
+    update(tx, runner, {"drained_ms": None, "drain_reason": None})
+
+
+def archive(tx: Tx, runner: Row) -> None:
+    """Take a runner out for good: its keys are worthless from now on, and its call for work is refused."""
+    drop_keys(tx, runner["id"])
+    update(tx, runner, {"archived_ms": tx.now_ms()})
+
+
+def add_spec(tx: Tx, runner: Row, spec_id: int) -> None:
+    """Let a runner take jobs of a spec. Raises `ConflictError` where it may already."""
+    if spec_id in spec_ids(tx, runner["id"]):
+        raise ConflictError(f"runner {runner['slug']} holds that spec already")
+    tx.insert("runner_spec", ("runner_id", "spec_id"), [(runner["id"], spec_id)])
+    tx.notify(CHANGED, str(runner["id"]))
+
+
+def drop_spec(tx: Tx, runner: Row, spec_id: int) -> None:
+    """Take a spec away. Raises `NotFoundError` where the runner does not hold it."""
+    sql = "DELETE FROM runner_spec WHERE runner_id = :runner AND spec_id = :spec"
+    if not tx.run(sql, runner=runner["id"], spec=spec_id):
+        raise NotFoundError(f"runner {runner['slug']} does not hold that spec")
+    tx.notify(CHANGED, str(runner["id"]))
+
+
+def spec_ids(tx: Tx, runner_id: int) -> list[int]:
+    """The specs that a runner takes jobs of."""
+    rows = tx.all("SELECT spec_id FROM runner_spec WHERE runner_id = :runner ORDER BY spec_id", runner=runner_id)
+    return [row["spec_id"] for row in rows]
+
+
+def wire_spec(tx: Tx, spec_id: int) -> Spec:
+    """A spec as the agent reads it."""
+    row = tx.one("SELECT * FROM spec WHERE id = :id", id=spec_id)
+    assert row is not None, "a job's spec cannot be deleted"
+    return Spec.model_validate(row | {"network": bool(row["network"])})

@@ -1,0 +1,57 @@
+"""What runners were last heard to say: written in batches, never once a poll."""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+from runner_protocol.messages import AgentIdentity, HostState
+from server_stub.sessions import Rival, Session
+from server_stub.store.tx import Row, Tx
+
+
+def session(tx: Tx, runner_id: int) -> Session | None:
+    """What a runner was last heard to say, as far as it was written down."""
+    row = tx.one("SELECT * FROM runner_session WHERE runner_id = :runner", runner=runner_id)
+    return None if row is None else read_session(row)
+
+
+def read_session(row: Row) -> Session:
+    """A session from its row."""
+    return Session(
+        seen_ms=row["seen_ms"],
+        agent=AgentIdentity.model_validate_json(row["agent"]) if row["agent"] else None,
+        state=HostState.model_validate_json(row["state"]),
+        retired=tuple(UUID(text) for text in json.loads(row["retired"])),
+    )
+
+
+def write_sessions(tx: Tx, told: Iterable[tuple[int, Session]], heard: Iterable[int] = ()) -> None:
+    """Write down what some runners said, and that others were heard of, in three statements."""
+    rows = [_session_row(runner_id, said) for runner_id, said in told]
+    if rows:
+        tx.run("DELETE FROM runner_session WHERE runner_id {any:ids}", ids=[row[0] for row in rows])
+        tx.insert("runner_session", ("runner_id", "seen_ms", "retired", "agent", "state"), rows)
+    if ids := list(heard):
+        tx.run("UPDATE runner_session SET seen_ms = :now WHERE runner_id {any:ids}", now=tx.now_ms(), ids=ids)
+
+
+def note_rival(tx: Tx, runner_id: int, rival: Rival) -> None:
+    """Remember that a clone came with this runner's key, for the operator to see."""
+    said = {
+        "machine": rival.agent.machine_id,
+        "hostname": rival.hostname,
+        "at_ms": tx.now_ms(),
+        "message": rival.message,
+    }
+    tx.run("UPDATE runner SET rival = :rival WHERE id = :id", rival=json.dumps(said), id=runner_id)
+
+
+def _session_row(runner_id: int, said: Session) -> tuple[Any, ...]:
+    return (
+        runner_id,
+        said.seen_ms,
+        json.dumps([str(instance) for instance in said.retired]),
+        said.agent.model_dump_json() if said.agent else None,
+        said.state.model_dump_json(),
+    )

@@ -1,0 +1,50 @@
+"""What time does to jobs, whichever server process is alive: leases that ran out, deadlines passed, back-offs over.
+
+Every process sweeps; the guard in each statement lets one of them win. Waits for nothing: `job_queue` keeps the beat.
+"""
+
+from functools import partial
+
+import structlog
+
+from server_stub.leases import AskToStop, LeaseTerms, after_time
+from server_stub.store import job_claims, jobs
+from server_stub.store.database import Database
+from server_stub.store.tx import Row, Tx
+
+BATCH = 200
+"""Jobs that one transaction moves: after an outage of a whole fleet, claims must still get in between."""
+
+log = structlog.get_logger()
+
+
+async def sweep(database: Database, terms: LeaseTerms, spec_ids: list[int]) -> set[int]:
+    """Move every overdue job; return those of the specs for which a job waits that may be handed out.
+
+    That list wakes an agent whose job came out of its back-off, or was queued by a process that has no way to say so.
+    """
+    if await database.read(partial(jobs.overdue, grace_ms=terms.grace_ms, limit=1)):
+        while await database.write(partial(expire, terms=terms)) == BATCH:
+            pass
+    return await database.read(partial(job_claims.anything_due, spec_ids=spec_ids)) if spec_ids else set()
+
+
+def expire(tx: Tx, terms: LeaseTerms) -> int:
+    """Move a batch of overdue jobs; tell how many were looked at."""
+    rows = jobs.overdue(tx, terms.grace_ms, BATCH)
+    for row in rows:
+        _expire_one(tx, row, terms)
+    return len(rows)
+
+
+def _expire_one(tx: Tx, row: Row, terms: LeaseTerms) -> None:
+    verdict = after_time(jobs.held(row), tx.now_ms(), terms)
+    match verdict:
+        case None:
+            return
+        case AskToStop(fault):
+            jobs.ask_to_stop(tx, row, fault)
+        case _:
+            ending = "lost" if verdict.fault else "unconfirmed"
+            jobs.conclude(tx, row, verdict, ending=ending)
+    log.info("lease_expired", job=row["uuid"], attempt=row["attempt"], verdict=type(verdict).__name__)

@@ -1,0 +1,154 @@
+"""Agents that wait for work, in this process's memory: one future each, woken one per job, the longest idle first.
+
+Belongs to one event loop. Knows nothing of jobs, only of specs: whoever is woken looks for itself, and where another
+was faster it waits on. A waiter is armed *before* it looks, so that a job queued between its look and its sleep wakes
+it; and a wake that its receiver could not use is passed on, so that no job sleeps beside an idle agent.
+"""
+
+import asyncio
+import heapq
+import itertools
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+# A heap is rebuilt when more than half of it are waiters that have left.
+STALE_ENTRIES_MIN = 64
+
+
+class Waiter:
+    """One poll that waits. Armed, it may be woken; woken, it looks and is armed again."""
+
+    __slots__ = ("_awake", "_loop", "left", "rank", "runner_id", "spec_ids", "woken_by")
+
+    def __init__(self, runner_id: int, rank: int) -> None:
+        self.runner_id = runner_id
+        self.spec_ids: frozenset[int] = frozenset()
+        self.rank = rank
+        self.left = False
+        """Whether it must answer now: its client has gone, a newer poll took its place, or the server stops."""
+        self.woken_by: int | None = None
+        """The spec of the job that it was woken for, until it looks."""
+        self._loop = asyncio.get_running_loop()
+        self._awake: asyncio.Future[None] | None = None
+
+    @property
+    def armed(self) -> bool:
+        """Whether a job may still wake it."""
+        return self._awake is not None and not self._awake.done() and not self.left
+
+    def rearm(self, spec_ids: frozenset[int]) -> None:
+        """Forget earlier wakes: from now on every job of these specs counts."""
+        self.spec_ids = spec_ids
+        self.woken_by = None
+        self._awake = self._loop.create_future()
+
+    def wake(self, spec_id: int | None) -> None:
+        """Let it look. `spec_id`: of the job it is woken for, None where it is woken for another reason."""
+        self.woken_by = spec_id
+        if self._awake is not None and not self._awake.done():
+            self._awake.set_result(None)
+
+    def leave(self) -> None:
+        """Let it answer."""
+        self.left = True
+        if self._awake is not None and not self._awake.done():
+            self._awake.set_result(None)
+
+    async def wait(self, until: float) -> bool:
+        """Sleep until woken, or until the loop's time `until`; tell whether it was woken."""
+        assert self._awake is not None
+        try:
+            async with asyncio.timeout_at(until):
+                await self._awake
+        except TimeoutError:
+            return False
+        return not self.left
+
+
+class Waiters:
+    """All polls that wait in this process."""
+
+    def __init__(self) -> None:
+        self._parked: dict[int, Waiter] = {}
+        self._queues: dict[int, list[tuple[int, int, Waiter]]] = defaultdict(list)
+        self._idle_since: dict[int, int] = {}
+        self._numbers = itertools.count()
+        self.closing = False
+
+    def __len__(self) -> int:
+        return len(self._parked)
+
+    @contextmanager
+    def parked(self, runner_id: int) -> Iterator[Waiter]:
+        """Let one poll wait for the length of a block. An older poll of the same runner is answered at once."""
+        if (older := self._parked.get(runner_id)) is not None:
+            older.leave()
+        rank = self._idle_since.setdefault(runner_id, next(self._numbers))
+        waiter = self._parked[runner_id] = Waiter(runner_id, rank)
+        waiter.left = self.closing
+        try:
+            yield waiter
+        finally:
+            waiter.left = True
+            if self._parked.get(runner_id) is waiter:
+                del self._parked[runner_id]
+            if waiter.woken_by is not None:
+                self.wake_one(waiter.woken_by)
+
+    def arm(self, waiter: Waiter, spec_ids: frozenset[int]) -> None:
+        """Put a waiter in line for jobs of these specs. Call this before it looks for work."""
+        woken_by = waiter.woken_by
+        waiter.rearm(spec_ids)
+        if woken_by is not None and woken_by not in spec_ids:
+            self.wake_one(woken_by)
+        for spec_id in spec_ids:
+            queue = self._queues[spec_id]
+            if len(queue) >= max(STALE_ENTRIES_MIN, 2 * len(self._parked)):
+                self._rebuild(spec_id)
+            heapq.heappush(self._queues[spec_id], (waiter.rank, next(self._numbers), waiter))
+
+    def wake_one(self, spec_id: int) -> None:
+        """A job of this spec was queued: wake the longest idle of those that take it."""
+        queue = self._queues.get(spec_id, [])
+        while queue:
+            _, _, waiter = heapq.heappop(queue)
+            if waiter.armed and spec_id in waiter.spec_ids:
+                waiter.wake(spec_id)
+                return
+
+    def wake_runner(self, runner_id: int) -> None:
+        """Something about this runner was changed: let its poll look at itself."""
+        if (waiter := self._parked.get(runner_id)) is not None:
+            waiter.wake(None)
+
+    def wake_all(self) -> None:
+        """Something may have been missed: let everyone look."""
+        for waiter in list(self._parked.values()):
+            waiter.wake(None)
+
+    def handed(self, runner_id: int) -> None:
+        """This runner was given work: it is no longer idle."""
+        self._idle_since.pop(runner_id, None)
+
+    def close(self) -> None:
+        """Let every poll answer, and every later one at once."""
+        self.closing = True
+        for waiter in list(self._parked.values()):
+            waiter.leave()
+
+    def specs_wanted(self) -> list[int]:
+        """The specs that anyone here waits for."""
+        return sorted({spec_id for waiter in self._parked.values() for spec_id in waiter.spec_ids})
+
+    def runner_ids(self) -> list[int]:
+        """The runners whose polls wait here."""
+        return list(self._parked)
+
+    def _rebuild(self, spec_id: int) -> None:
+        """Drop those that have left, and all but one entry of each that is there."""
+        alive = {
+            waiter.runner_id: (rank, number, waiter) for rank, number, waiter in self._queues[spec_id] if waiter.armed
+        }
+        self._queues[spec_id] = list(alive.values())
+        heapq.heapify(self._queues[spec_id])
