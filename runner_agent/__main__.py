@@ -58,6 +58,7 @@ def exec_(  # noqa: PLR0917  Every option of the verb is a parameter; typer pass
         int, typer.Option("--iterations", "-n", min=0, help="Fresh containers, one after the other.")
     ] = 1,
     timeout: Annotated[float, typer.Option(min=0.001, help="Seconds for each iteration.")] = 3600.0,
+    pull_timeout: Annotated[float, typer.Option(min=0.001, help="Seconds for fetching the image.")] = 600.0,
     file: Annotated[list[str] | None, typer.Option("--file", help="Path or glob in the container to collect.")] = None,
     baseline: Annotated[str | None, typer.Option(help="A second image, for a paired comparison.")] = None,
     allow_failure: Annotated[bool, typer.Option("--allow-failure", help="Go on after a failed iteration.")] = False,
@@ -85,7 +86,8 @@ def exec_(  # noqa: PLR0917  Every option of the verb is a parameter; typer pass
         file_paths=file or [],
     )
     machine = Machine(cpu=cpu, memory=memory_mib << 20, disk=disk_mib << 20, network=network, sandbox=sandbox)
-    budgets = Budgets(pull_s_max=3600, iteration_s_max=timeout, job_s_max=3600 + timeout * max(1, iterations) * 4)
+    job_s_max = pull_timeout + timeout * max(1, iterations) * 4
+    budgets = Budgets(pull_s_max=pull_timeout, iteration_s_max=timeout, job_s_max=job_s_max)
     raise typer.Exit(_live(lambda: run_here(job_of(work, machine, budgets), config, as_json=as_json)))
 
 

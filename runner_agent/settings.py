@@ -69,7 +69,7 @@ class EngineTable(Table):
     sandboxes: dict[str, str] = Field(default_factory=dict)
     """From a spec's `sandbox` to the engine runtime that provides it."""
     pids_max: int = Field(default=4096, ge=1)
-    nofile_max: int = Field(default=65536, ge=64)
+    nofile_max: int = Field(default=16384, ge=64)
     shm_bytes: int = Field(default=64 << 20, ge=0)
 
 
