@@ -6,6 +6,7 @@ Rows without a spread (memory, tracked numbers), failures and skipped benchmarks
 import re
 from typing import Final
 
+from server_stub.adapters.asv_tables import PROGRESS, cells
 from server_stub.adapters.lines import BLANKS, NUMBER, number
 from server_stub.adapters.naming import is_name
 from server_stub.adapters.outcome import results_of
@@ -16,15 +17,18 @@ from server_stub.metrics import Adapter, Average, Metric, Mismatch, Results
 SIGN: Final = "· "
 
 _LONG_UNIT: Final = f"({'|'.join(map(re.escape, NS_PER_LONG_UNIT))})"
-_TIMING: Final = rf"{NUMBER}±{NUMBER}{_LONG_UNIT}"
-_PROGRESS: Final = rf"^\[[ \t]*+[0-9.,]++%\]{BLANKS}·++{BLANKS}"
-_ROW: Final = re.compile(rf"{_PROGRESS}([^ \n]++){BLANKS}{_TIMING}$", re.MULTILINE)
+_TIMING: Final = f"{NUMBER}±{NUMBER}{_LONG_UNIT}"
+_ROW: Final = re.compile(rf"{PROGRESS}([^ \n]++){BLANKS}{_TIMING}$", re.MULTILINE)
+_CELL: Final = re.compile(_TIMING)
 
 
 def read(source: Source, _average: Average | None) -> Results | Mismatch:
     """Latency: the median, and the half width of its interval on both sides."""
+    text = source.lines
+    timings = [(name, timing) for name, *timing in _ROW.findall(text)]
+    timings += [(name, match.groups()) for name, match in cells(text, _CELL)]
     benchmarks = {}
-    for name, *timing in _ROW.findall(source.lines):
+    for name, timing in timings:
         metric = _latency(*timing)
         if is_name(name) and metric:
             benchmarks[name] = {"latency": metric}

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from server_stub.adapters.lines import BLANKS, GAP, MAYBE_BLANKS, NUMBER, WHOLE, number, whole
+from server_stub.adapters.lines import BLANKS, GAP, MAYBE_BLANKS, NUMBER_OR_POWER, WHOLE, number, whole
 from server_stub.adapters.naming import is_name
 from server_stub.adapters.outcome import results_of
 from server_stub.adapters.source import Source
@@ -21,7 +21,7 @@ SIGN: Final = RULE
 NAME_LINES_MAX: Final = 16
 _NAME_LINES_PLAIN: Final = 3
 
-_TIME: Final = f"{NUMBER}{BLANKS}({'|'.join(map(re.escape, NS_PER_LONG_UNIT))})"
+_TIME: Final = f"{NUMBER_OR_POWER}{BLANKS}({'|'.join(map(re.escape, NS_PER_LONG_UNIT))})"
 _COUNTED: Final = re.compile(f"{GAP}{WHOLE}{BLANKS}{WHOLE}{BLANKS}{_TIME}{MAYBE_BLANKS}$")
 _TRIPLE: Final = re.compile(f"{GAP}{BLANKS.join([_TIME] * 3)}{MAYBE_BLANKS}$")
 _HEAD_OF_MEANS: Final = re.compile(rf"benchmark name{BLANKS}samples{BLANKS}iterations{BLANKS}mean{MAYBE_BLANKS}")
