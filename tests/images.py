@@ -77,7 +77,7 @@ def system() -> bytes:
     busybox = Path("/bin/busybox").read_bytes()
     applets = subprocess.run(["/bin/busybox", "--list"], capture_output=True, text=True, check=True).stdout.split()
     with _Packing() as pack:
-        for name, mode, owner in (("bin", 0o755, 0), ("etc", 0o755, 0), ("tmp", 0o1777, 0), ("work", 0o755, 1000)):
+        for name, mode, owner in (("bin", 0o755, 0), ("etc", 0o755, 0), ("tmp", 0o1777, 0), ("work", 0o1777, 1000)):
             pack.directory(name, mode, owner)
         pack.file("bin/busybox", busybox, 0o755)
         pack.file("etc/passwd", PASSWD)

@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import docker
 import httpx
 import images
+from docker.errors import DockerException
 
 USER, PASSWORD = "bench", "open-sesame"
 # `htpasswd -nbB -C 4 bench open-sesame`
@@ -84,6 +86,16 @@ def serving(folder: Path, *, password: bool = False) -> Iterator[Registry]:
     finally:
         process.kill()
         process.wait()
+        forget(f"127.0.0.1:{port}")
+
+
+def forget(host: str) -> None:
+    """Remove from the engine what tests pulled from this host. Where no engine answers, none was pulled."""
+    with contextlib.suppress(DockerException), contextlib.closing(docker.APIClient(timeout=60)) as client:
+        for image in client.images(all=True):
+            for name in image.get("RepoDigests") or []:
+                if name.startswith(f"{host}/"):
+                    client.remove_image(name, force=True)
 
 
 def free_port() -> int:

@@ -18,12 +18,25 @@ def nothing(*_: object) -> None:
     """Heard by nobody."""
 
 
+def settings(**changes: Any) -> EngineSettings:
+    """An identity that no other test has, and bounds that a test reaches soon."""
+    return EngineSettings(
+        **{
+            "identity": f"test-{uuid.uuid4().hex[:8]}",
+            "pids_max": 256,
+            "scan_bytes_max": 64 << 20,
+            "scan_entries_max": 1000,
+            **changes,
+        }
+    )
+
+
 @dataclass
 class Workbench:
     """An engine under an identity of its own, so that tests beside this one are left alone."""
 
     reference: str
-    settings: EngineSettings = field(default_factory=lambda: EngineSettings(identity=f"test-{uuid.uuid4().hex[:8]}"))
+    settings: EngineSettings = field(default_factory=settings)
     job: str = field(default_factory=lambda: uuid.uuid4().hex)
     number: int = 0
 

@@ -123,7 +123,7 @@ async def _remove(door: Door, path: str, params: dict[str, Any]) -> None:
         try:
             await door.call(lambda: door.ask("DELETE", path, params=params))
         except EngineRefusedError as error:
-            if error.status != 404:
+            if error.status != 404 and "already in progress" not in str(error):
                 log.warning("removal_failed", path=path, error=str(error))
         except EngineCallError as error:
             log.warning("removal_failed", path=path, error=str(error))

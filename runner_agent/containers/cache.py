@@ -8,7 +8,7 @@ import json
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import structlog
@@ -26,8 +26,8 @@ KEPT_MIN = 2
 class Entry:
     """One image of ours."""
 
-    name: str
-    """As it was pulled: `registry/repository@digest`."""
+    names: tuple[str, ...]
+    """As it was pulled: `registry/repository@digest`, each time that it was."""
     size_bytes: int
     used_s: float
     """Seconds since 1970."""
@@ -55,15 +55,18 @@ class Cache:
         self._entries = _read(path)
 
     def note(self, image: str, name: str, size_bytes: int) -> None:
-        """An image of ours has been pulled."""
-        self._entries[image] = Entry(name, size_bytes, time.time())
+        """An image of ours has been pulled, under this name."""
+        before = self._entries.get(image)
+        names = dict.fromkeys((*(before.names if before else ()), name))
+        self._entries[image] = Entry(tuple(names), size_bytes, time.time())
         self._write()
 
     def used(self, image: str) -> None:
         """An image is about to be run. One that is not ours is nobody's concern."""
         entry = self._entries.get(image)
         if entry is not None:
-            self.note(image, entry.name, entry.size_bytes)
+            self._entries[image] = replace(entry, used_s=time.time())
+            self._write()
 
     async def trim(self) -> None:
         """Remove the least recently used until the rest fits the bound."""
@@ -79,17 +82,25 @@ class Cache:
 
     async def _remove(self, image: str) -> bool:
         """Whether it is gone. The engine refuses what a container uses; that is no error."""
-        name = self._entries[image].name
+        entry = self._entries[image]
+        try:
+            for name in entry.names:
+                await self._untag(name)
+        except EngineRefusedError as error:
+            log.info("image_kept", names=entry.names, why=str(error))
+            return False
+        del self._entries[image]
+        self._write()
+        log.info("image_removed", names=entry.names)
+        return True
+
+    async def _untag(self, name: str) -> None:
+        """Take one name away; with its last name an image goes. That it is gone already is as good."""
         try:
             await self._door.call(lambda: self._door.ask("DELETE", f"/images/{name}"))
         except EngineRefusedError as error:
             if error.status != 404:
-                log.info("image_kept", image=name, why=str(error))
-                return False
-        del self._entries[image]
-        self._write()
-        log.info("image_removed", image=name)
-        return True
+                raise
 
     def _write(self) -> None:
         """Whole or not at all. Not synced: a ledger lost to a power cut leaves images behind, and harms nothing."""
@@ -106,8 +117,12 @@ def _read(path: Path | None) -> dict[str, Entry]:
     if path is None or not path.exists():
         return {}
     try:
-        return {image: Entry(**entry) for image, entry in json.loads(path.read_text()).items()}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+        found = json.loads(path.read_text())
+        return {
+            image: Entry(tuple(entry["names"]), int(entry["size_bytes"]), float(entry["used_s"]))
+            for image, entry in found.items()
+        }
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         log.warning("image_ledger_damaged", path=str(path), error=str(error))
         with suppress(OSError):
             path.replace(path.with_suffix(".damaged"))

@@ -2,7 +2,7 @@
 
 Never walks a path of the host: the engine resolves names inside the container's own root, so no link leads out.
 Only regular files come; links below a directory, devices, FIFOs and sockets are refused or passed over by name.
-Every bound stands at the top.
+Every bound is in `Bounds`.
 """
 
 import io
@@ -18,9 +18,7 @@ from runner_agent.containers.door import Door, Stream
 from runner_agent.containers.faults import EngineRefusedError, EngineSilentError
 from runner_protocol.results import CollectedFile, Fault, FaultClass, Stage
 
-# What one directory or pattern may cost. A single file of any size is asked for by its own name, at no cost.
-SCAN_BYTES_MAX = 1 << 30
-SCAN_ENTRIES_MAX = 100_000
+# For one directory or pattern.
 SCAN_S_MAX = 120.0
 # The engine resolves a whole chain of links at once; a second hop is a link that changed, a third is a game.
 HOPS_MAX = 3
@@ -34,6 +32,8 @@ class Bounds:
     total_bytes_max: int
     file_bytes_max: int
     files_max: int
+    scan_bytes_max: int
+    scan_entries_max: int
     contents: bool
     """False: names and sizes only."""
 
@@ -112,20 +112,24 @@ class Collector:
 
     def _scan(self, want: files.Want, root: str) -> None:
         """A directory, or what matches in it. Links inside are passed over: they name what stands elsewhere."""
-        before, linked = len(self._seen), []
+        matched, linked = 0, []
         with closing(self._members(root)) as members:
             for entries, (tar, member) in enumerate(members):
-                if entries > SCAN_ENTRIES_MAX:
-                    raise NotCollectedError(FaultClass.FILE_REFUSED, f"more than {SCAN_ENTRIES_MAX} entries in {root}")
+                if entries > self._bounds.scan_entries_max:
+                    bound = f"more than {self._bounds.scan_entries_max} entries in {root}"
+                    raise NotCollectedError(FaultClass.FILE_REFUSED, bound)
                 path = want.path.rstrip("/") + "/" + member.name.partition("/")[2]
-                if member.isreg() and want.matches(path):
-                    self._keep(path, member.size, self._content(tar, member) if self._bounds.contents else None)
-                elif member.islnk() and want.matches(path):
+                if not (member.isreg() or member.islnk()) or not want.matches(path):
+                    continue
+                matched += 1
+                if member.islnk():
                     linked.append(path)
+                else:
+                    self._keep(path, member.size, self._content(tar, member) if self._bounds.contents else None)
         for path in linked:
             # A second name of a file has no content of its own in an archive; by itself it has.
             self._fetch(files.Want(asked=path, path=path))
-        if want.pattern and len(self._seen) == before:
+        if want.pattern and not matched:
             raise NotCollectedError(FaultClass.FILE_MISSING, "no file in the container matches")
 
     def _keep(self, path: str, size: int, content: bytes | None) -> None:
@@ -148,7 +152,12 @@ class Collector:
         """The entries of an archive as they arrive. Hangs up when the reader has seen enough."""
         stream = self._door.open("GET", f"/containers/{self._container}/archive", params={"path": path})
         try:
-            with tarfile.open(fileobj=Metered(stream), mode="r|", bufsize=READ_BYTES, errors="surrogateescape") as tar:
+            with tarfile.open(
+                fileobj=Metered(stream, self._bounds.scan_bytes_max),
+                mode="r|",
+                bufsize=READ_BYTES,
+                errors="surrogateescape",
+            ) as tar:
                 while (member := tar.next()) is not None:
                     yield tar, member
                     # The module would keep every header for a second reading that never comes.
@@ -162,9 +171,10 @@ class Collector:
 class Metered(io.RawIOBase):
     """A stream that ends in an error when it has cost too much."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: Stream, bytes_max: int) -> None:
+        super().__init__()
         self._stream = stream
-        self._left = SCAN_BYTES_MAX
+        self._bytes_max = self._left = bytes_max
         self._until = time.monotonic() + SCAN_S_MAX
 
     def read(self, size: int = -1, /) -> bytes:
@@ -172,9 +182,8 @@ class Metered(io.RawIOBase):
         data = self._stream.read(size)
         self._left -= len(data)
         if self._left < 0:
-            raise NotCollectedError(
-                FaultClass.FILE_REFUSED, f"more than {SCAN_BYTES_MAX} bytes there; name the file itself"
-            )
+            bound = f"more than {self._bytes_max} bytes there; name the file itself"
+            raise NotCollectedError(FaultClass.FILE_REFUSED, bound)
         if time.monotonic() > self._until:
             raise NotCollectedError(FaultClass.FILE_REFUSED, f"took longer than {SCAN_S_MAX:.0f} s")
         return data

@@ -5,6 +5,7 @@ Never writes, caches or logs a secret. A job's credentials go to the registry th
 
 import base64
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,9 @@ def of_host(registry: str, config: Path | None) -> dict[str, str]:
     """The owner's, for this registry. Blocking: a helper is a program. Raises `CredentialsError`."""
     try:
         loaded = load_config(config_path=None if config is None else str(config))
+        helper = loaded.get_credential_store(registry)
+        if helper and not shutil.which(f"docker-credential-{helper}"):
+            raise CredentialsError(f"docker-credential-{helper}, named in the host's Docker config, is not installed")
         found = loaded.resolve_authconfig(INDEX_URL if registry == DEFAULT_REGISTRY else registry)
     except (DockerException, OSError, ValueError) as error:
         raise CredentialsError(f"credentials for {registry} from the host's Docker config: {error}") from error

@@ -9,7 +9,7 @@ It kills nothing itself.
 import os
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -45,11 +45,12 @@ class DiskGauge(Protocol):
 class NearGauge:
     """On the engine's host: the file system's free space first, the container's own files when that has shrunk."""
 
-    def __init__(self, paths: list[str], *, limit_bytes: int, free_bytes_min: int) -> None:
+    def __init__(self, paths: list[str], *, pid: int, limit_bytes: int, free_before: int, free_bytes_min: int) -> None:
         self._paths = paths
+        self._pid = pid
         self._limit_bytes = limit_bytes
+        self._free_before = free_before
         self._free_bytes_min = free_bytes_min
-        self._free_before = free_bytes(paths[0])
 
     def look(self) -> Look:
         """Over the limit, or the host's file system near its end."""
@@ -61,7 +62,7 @@ class NearGauge:
         if room >= 0:
             return Look(over=False, again_in_s=min(PAUSE_S_MAX, max(PAUSE_S_MIN, room / WRITE_BYTES_PER_S_MAX)))
         began = time.monotonic()
-        over = counted_bytes(self._paths) > self._limit_bytes
+        over = counted_bytes(self._paths) + nameless_bytes(self._pid, self._paths) > self._limit_bytes
         return Look(over=over, again_in_s=max(PAUSE_S_MIN, COUNT_PAUSE_FACTOR * (time.monotonic() - began)))
 
 
@@ -87,6 +88,11 @@ def writable_paths(inspected: dict[str, Any]) -> list[str] | None:
     return paths if paths and all(os.access(path, os.R_OK | os.X_OK) for path in paths) else None
 
 
+def free_bytes_if_here(path: str) -> int | None:
+    """The same for an engine's directory; none where the engine is on another host."""
+    return free_bytes(path) if path and Path(path).exists() else None
+
+
 def free_bytes(path: str | Path) -> int:
     """What an ordinary process could still write on the file system of `path`."""
     state = os.statvfs(path)
@@ -103,3 +109,37 @@ def counted_bytes(paths: list[str]) -> int:
         # So many files that they cannot be counted are too many.
         return 1 << 62
     return sum(int(line.split(b"\t", 1)[0]) for line in done.stdout.splitlines() if line[:1].isdigit())
+
+
+def nameless_bytes(pid: int, paths: list[str]) -> int:
+    """Disk of files that a container has deleted and still holds open, which no walk of its files can find.
+
+    Looks at every process in the PID namespace of `pid`; zero where the agent may not, or where it is gone.
+    """
+    try:
+        space, root = Path(f"/proc/{pid}/ns/pid").readlink(), Path(f"/proc/{pid}/root").stat()
+        devices = {root.st_dev, *(Path(path).stat().st_dev for path in paths)}
+        inside = [process for process in Path("/proc").glob("[0-9]*") if _space(process) == space]
+    except OSError:
+        return 0
+    states = (state for process in inside for state in _open_files(process))
+    # Anonymous memory is a nameless file too, on a device of its own; the memory limit counts that.
+    held = {(state.st_dev, state.st_ino): state for state in states if not state.st_nlink and state.st_dev in devices}
+    return sum(state.st_blocks * 512 for state in held.values())
+
+
+def _space(process: Path) -> Path | None:
+    try:
+        return (process / "ns" / "pid").readlink()
+    except OSError:
+        return None
+
+
+def _open_files(process: Path) -> Iterator[os.stat_result]:
+    for folder in ("fd", "map_files"):
+        try:
+            for entry in os.scandir(process / folder):
+                yield entry.stat()
+        except OSError:
+            # It ended while we looked, or closed the very file.
+            continue

@@ -58,9 +58,9 @@ class DockerEngine:
                 return await pull.image(reference, auth)
             except EngineCallError as error:
                 raise faults.raised(faults.fault_of(error, Stage.PULL, what="the image could not be pulled")) from error
-        raise HostFault(
-            FaultClass.REGISTRY_UNAVAILABLE, Stage.PULL, f"{reference} did not arrive within {within_s:g} s"
-        )
+        why = f" ({pull.last_fault.message})" if pull.last_fault else ""
+        message = f"{reference} did not arrive within {within_s:g} s{why}"
+        raise HostFault(FaultClass.REGISTRY_UNAVAILABLE, Stage.PULL, message)
 
     async def run(self, order: IterationOrder, bench: Bench, tail: OutputTail) -> IterationRecord:
         """Run a fresh container to its end, whatever the end is, and leave nothing of it behind."""

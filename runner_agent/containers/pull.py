@@ -19,7 +19,7 @@ from runner_agent.containers.box import hung_up
 from runner_agent.containers.cache import Cache
 from runner_agent.containers.credentials import CredentialsError
 from runner_agent.containers.door import Door, Stream
-from runner_agent.containers.faults import EngineCallError, EngineRefusedError
+from runner_agent.containers.faults import EngineCallError, EngineRefusedError, EngineSilentError
 from runner_agent.containers.progress import PullMeter
 from runner_agent.containers.reference import Reference
 from runner_agent.containers.run import tasks
@@ -54,6 +54,8 @@ class Pull:
     ) -> None:
         self._door, self._settings, self._cache = door, settings, cache
         self._progress = progress
+        self.last_fault: Fault | None = None
+        """Of the try before this one, for whoever ends the waiting."""
         self._architecture = OCI_ARCHITECTURE.get(facts.architecture, facts.architecture)
         self._root = Path(facts.root_dir) if Path(facts.root_dir).exists() else None
 
@@ -99,6 +101,7 @@ class Pull:
                 fault = faults.fault_of(error, Stage.PULL, what="the image could not be pulled")
                 if fault.kind is not FaultClass.REGISTRY_UNAVAILABLE:
                     raise faults.raised(fault) from error
+                self.last_fault = fault
                 pause_s = RETRY_S[min(tries, len(RETRY_S) - 1)]
                 self._progress(None, f"{fault.message}; trying again in {pause_s:.0f} s")
             tries += 1
@@ -164,7 +167,7 @@ class Pull:
             with hung_up(stream):
                 group.start_soon(self._tell, meter)
                 # Without a limit of its own: silence ends at the socket, the whole at the pull's budget.
-                await self._door.call(lambda: self._follow(stream, meter), within_s=float("inf"))
+                await self._heard(lambda: self._follow(stream, meter), within_s=float("inf"))
             group.cancel_scope.cancel()
         if meter.error is not None:
             raise EngineRefusedError(500, meter.error)
@@ -192,9 +195,18 @@ class Pull:
     async def _ask(self, method: str, path: str, source: Source) -> Any:
         headers = credentials.header(source.credentials)
         stall_s = self._settings.stall_s_max
-        return await self._door.call(
+        return await self._heard(
             lambda: self._door.ask(method, path, within_s=stall_s, headers=headers), within_s=stall_s
         )
+
+    async def _heard(self, fn: Callable[[], T], *, within_s: float) -> T:
+        """A call that the engine passes on to a registry: where it falls silent, whose silence is it?"""
+        try:
+            return await self._door.call(fn, within_s=within_s)
+        except EngineSilentError as error:
+            await self._door.call(lambda: self._door.ask("GET", "/version"))
+            silence = f"timeout: nothing arrived for {self._settings.stall_s_max:g} s"
+            raise EngineRefusedError(504, silence) from error
 
     def _open(self, method: str, path: str, source: Source, *, params: dict[str, str]) -> Stream:
         headers = credentials.header(source.credentials)

@@ -105,6 +105,8 @@ class Run:
         self._ended = anyio.Event()
         self._lost: EngineCallError | None = None
         self._over_disk = False
+        self._free_before: int | None = None
+        self._gauge: disk.DiskGauge | None = None
 
     async def record(self) -> IterationRecord:
         """Run it to its end, whatever the end is."""
@@ -137,7 +139,7 @@ class Run:
     async def _play(self, box: Box, watch: Watch) -> Cut | None:
         """Start it and see it end. The order of these lines is the design; see the module's head."""
         silent_s_max = self._order.within_s + LISTEN_MARGIN_S
-        gauge = await self._gauge(box)
+        self._free_before = disk.free_bytes_if_here(self._ground.facts.root_dir)
         async with tasks() as group:
             output = await box.output(silent_s_max=silent_s_max)
             with hung_up(output), hung_up(await box.exit(silent_s_max=silent_s_max)) as ending:
@@ -147,18 +149,22 @@ class Run:
                 await box.start()
                 limit = anyio.CancelScope(deadline=anyio.current_time() + self._order.within_s)
                 group.start_soon(self._tell_tail)
-                group.start_soon(self._watch_disk, gauge, limit)
-                cut = await self._await_end(box, limit)
+                cut = await self._await_end(box, group, limit)
                 await watch.end()
                 with anyio.move_on_after(DRAIN_S_MAX):
                     await self._drained.wait()
                 group.cancel_scope.cancel()
-        return cut or await self._last_look(gauge)
+        return cut or await self._last_look()
 
-    async def _await_end(self, box: Box, limit: anyio.CancelScope) -> Cut | None:
+    async def _await_end(self, box: Box, group: TaskGroup, limit: anyio.CancelScope) -> Cut | None:
         """The container's end, or ours of it."""
         with limit:
-            await self._tell_pid(box)
+            inspected = await box.inspect()
+            self._gauge = self._gauge_of(box, inspected)
+            group.start_soon(self._watch_disk, limit)
+            # A container that is gone already has no process to verify.
+            if pid := int(inspected["State"]["Pid"]):
+                await self._bench.started(pid)
             await self._ended.wait()
         if self._lost is not None:
             raise self._lost
@@ -189,12 +195,6 @@ class Run:
             self._lost = error
         self._ended.set()
 
-    async def _tell_pid(self, box: Box) -> None:
-        """Tell the bench who to look at. A container that is gone already has no process to verify."""
-        pid = int((await box.inspect())["State"]["Pid"])
-        if pid:
-            await self._bench.started(pid)
-
     async def _tell_tail(self) -> None:
         told = ""
         while True:
@@ -204,34 +204,38 @@ class Run:
                 told = recent
                 self._tail(recent)
 
-    async def _gauge(self, box: Box) -> disk.DiskGauge | None:
+    def _gauge_of(self, box: Box, inspected: dict[str, Any]) -> disk.DiskGauge | None:
         """What watches the disk; none where the engine's quota holds everything that can be written."""
-        inspected = await box.inspect()
         if inspected["HostConfig"].get("StorageOpt") and not inspected.get("Mounts"):
             return None
         limit_bytes = self._order.spec.disk
         paths = disk.writable_paths(inspected)
-        if paths is None:
-            path = f"/containers/{box.id}/json"
-            return disk.FarGauge(lambda: self._sized(path), limit_bytes=limit_bytes)
-        return disk.NearGauge(paths, limit_bytes=limit_bytes, free_bytes_min=self._settings.disk_free_bytes_min)
+        if paths is None or self._free_before is None:
+            return disk.FarGauge(lambda: self._sized(box), limit_bytes=limit_bytes)
+        return disk.NearGauge(
+            paths,
+            pid=int(inspected["State"]["Pid"]),
+            limit_bytes=limit_bytes,
+            free_before=self._free_before,
+            free_bytes_min=self._settings.disk_free_bytes_min,
+        )
 
-    def _sized(self, path: str) -> dict[str, Any]:
-        found: dict[str, Any] = self._door.ask("GET", path, params={"size": 1})
+    def _sized(self, box: Box) -> dict[str, Any]:
+        found: dict[str, Any] = self._door.ask("GET", f"/containers/{box.id}/json", params={"size": 1})
         return found
 
-    async def _watch_disk(self, gauge: disk.DiskGauge | None, limit: anyio.CancelScope) -> None:
-        while gauge is not None:
-            look = await self._door.call(gauge.look)
+    async def _watch_disk(self, limit: anyio.CancelScope) -> None:
+        while self._gauge is not None:
+            look = await self._door.call(self._gauge.look)
             if look.over:
                 self._over_disk = True
                 limit.cancel()
                 return
             await anyio.sleep(look.again_in_s)
 
-    async def _last_look(self, gauge: disk.DiskGauge | None) -> Cut | None:
+    async def _last_look(self) -> Cut | None:
         """A command that wrote too much and left between two looks has still written too much."""
-        if gauge is not None and (await self._door.call(gauge.look)).over:
+        if self._gauge is not None and (await self._door.call(self._gauge.look)).over:
             return Cut.DISK
         return None
 
@@ -253,6 +257,8 @@ class Run:
             total_bytes_max=limits.files_bytes_max,
             file_bytes_max=self._settings.file_bytes_max,
             files_max=self._settings.files_max,
+            scan_bytes_max=self._settings.scan_bytes_max,
+            scan_entries_max=self._settings.scan_entries_max,
             contents=self._order.file_contents,
         )
         collector = collect.Collector(self._door, box.id, bounds)

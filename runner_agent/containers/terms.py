@@ -44,5 +44,9 @@ class EngineSettings:
     """Of one collected file."""
     files_max: int = 1000
     """Collected from one iteration."""
+    scan_bytes_max: int = GIB
+    """Read through for one directory or pattern. A single file of any size is asked for by its own name, at no cost."""
+    scan_entries_max: int = 100_000
+    """Looked at for one directory or pattern."""
     call_s_max: float = 60.0
     """For any single answer of the engine, start and removal of a container included."""
