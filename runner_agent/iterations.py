@@ -7,11 +7,8 @@ than the bounds below allow.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from runner_agent.plan import RunPlan, Turn
+from runner_agent.plan import RERUNS_OF_ONE_MAX, RunPlan, Turn
 from runner_protocol.results import INFRASTRUCTURE, Fault, FaultClass, IterationRecord, Stage, Word
-
-# On a host that is disturbed all the time, one iteration must not use up what the others may need.
-RERUNS_OF_ONE_MAX = 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,9 @@ from runner_protocol.results import Fault, FaultClass, Stage, Variant
 # Less room than this for each stream of an iteration is of no use to anybody who has to find out what went wrong.
 STREAM_BYTES_MIN = 4096
 
+# On a host that is disturbed all the time, one iteration must not use up what the others may need.
+RERUNS_OF_ONE_MAX = 2
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -58,7 +61,7 @@ def make_plan(job: ClaimedJob, policy: Policy, order: tuple[Variant, ...] | None
     variants = dict.fromkeys(order)  # Each once, in the order of appearance; none when nothing is to be run.
     warm_ups = [Turn(variant, warm_up=True) for variant in variants for _ in range(policy.warm_ups)]
     schedule = (*warm_ups, *map(Turn, order))
-    runs = len(schedule) + (policy.reruns_max if schedule else 0)
+    runs = len(schedule) + min(policy.reruns_max, RERUNS_OF_ONE_MAX * len(order))
     return RunPlan(schedule, policy.reruns_max, job.work.allow_failure, _shared(job.limits, runs))
 
 

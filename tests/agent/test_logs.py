@@ -1,0 +1,75 @@
+"""What a log line looks like to a machine and to a person, and that no secret gets into either."""
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+import structlog
+from pydantic import SecretStr
+
+from runner_agent.logs import configure
+
+KEY = "bencher_runner_" + "x" * 30
+
+
+@pytest.fixture(autouse=True)
+def _as_it_was() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    structlog.reset_defaults()
+    root.handlers, root.level = handlers, level
+
+
+def test_a_line_for_machines_is_one_object_with_the_job_bound_to_it() -> None:
+    stream = io.StringIO()
+    configure("info", "auto", stream)
+    with structlog.contextvars.bound_contextvars(job="j", attempt=2):
+        structlog.get_logger().info("iteration_ended", number=1, exit_code=0)
+        structlog.get_logger().debug("unheard")
+    line = json.loads(stream.getvalue())
+    assert line.pop("timestamp").endswith("Z")
+    assert line == {
+        "event": "iteration_ended",
+        "level": "info",
+        "job": "j",
+        "attempt": 2,
+        "number": 1,
+        "exit_code": 0,
+    }
+
+
+def test_a_line_for_people_is_no_object() -> None:
+    stream = io.StringIO()
+    configure("info", "text", stream)
+    structlog.get_logger().warning("host_not_fit", reasons=["disk"])
+    assert "host_not_fit" in stream.getvalue()
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(stream.getvalue())
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_a_key_never_gets_out_wherever_it_was_put(form: str) -> None:
+    stream = io.StringIO()
+    configure("info", "json" if form == "json" else "text", stream)
+    log = structlog.get_logger()
+    log.info(KEY, plain=KEY, nested={"a": [("Authorization", f"Bearer {KEY}")]}, secret=SecretStr(KEY))
+    log.info("other", header="authorization: bearer abcdefgh.ijkl", error=ValueError(KEY), raw=KEY.encode())
+    logging.getLogger("httpx").warning("sent %s", KEY)
+    try:
+        int(KEY)
+    except ValueError:
+        log.exception("raised")
+    assert "x" * 30 not in stream.getvalue()
+    assert "abcdefgh" not in stream.getvalue()
+    assert stream.getvalue().count("[hidden]") >= 7
+
+
+def test_other_libraries_are_heard_from_warnings_on() -> None:
+    stream = io.StringIO()
+    configure("info", "json", stream)
+    logging.getLogger("httpx").info("chatter")
+    logging.getLogger("docker").warning("trouble")
+    assert [json.loads(line)["said"] for line in stream.getvalue().splitlines()] == ["trouble"]
