@@ -17,11 +17,12 @@ import structlog
 from runner_protocol.jobs import ClaimedJob, Limits
 from runner_protocol.messages import ClaimRequest, Heartbeat, HeartbeatReply, ReportEnvelope, ReportReceipt
 from runner_protocol.results import Fault, FaultClass, Stage
-from runner_protocol.states import TERMINAL, JobState
+from runner_protocol.states import JobState
 from server_stub import claims, intake, sweeping
+from server_stub.canceling import cancel
 from server_stub.departure import Departure
-from server_stub.errors import ConflictError, NotFoundError, UnavailableError
-from server_stub.leases import End, LeaseTerms
+from server_stub.errors import ConflictError, UnavailableError
+from server_stub.leases import LeaseTerms
 from server_stub.sessions import Rival, Session, meet
 from server_stub.settings import Settings
 from server_stub.store import job_claims, jobs
@@ -29,13 +30,11 @@ from server_stub.store.database import Database
 from server_stub.store.runner_keys import authenticate
 from server_stub.store.runners import CHANGED
 from server_stub.store.sessions import note_rival, write_sessions
-from server_stub.store.tx import Row, Tx
+from server_stub.store.tx import Tx
 from server_stub.waiters import Waiter, Waiters
 
 PROCESSING_HOLD_MS = 60_000
 """How long a process that parses a report may be silent before another one takes over."""
-CANCEL_TRIES = 3
-"""A job may be claimed between the look and the cancel; more often than once is not luck any more."""
 
 log = structlog.get_logger()
 
@@ -160,7 +159,7 @@ class JobQueue:
 
         Raises `NotFoundError`, and `ConflictError` for a job that has ended another way.
         """
-        await self._database.write(partial(cancel_job, uuid=job, project_id=project_id))
+        await self._database.write(partial(cancel, uuid=job, project_id=project_id))
 
     # How a poll waits.
 
@@ -303,22 +302,3 @@ class _Call:
         instance = self.body.agent.instance if self.body.agent else None
         blocked = bool(self.body.state.blocked)
         return claims.take(tx, self.named, self.key, instance=instance, blocked=blocked, terms=terms, tiers=tiers)
-
-
-def cancel_job(tx: Tx, uuid: UUID, project_id: int | None) -> Row:
-    """Cancel a job (of a project, unless an operator asks); return its row. Raises as `JobQueue.cancel` does."""
-    for _ in range(CANCEL_TRIES):
-        job = jobs.by_uuid(tx, uuid)
-        if job is None or project_id not in (None, job["project_id"]):
-            raise NotFoundError(f"there is no job {uuid}")
-        state = JobState(job["state"])
-        if state is JobState.CANCELED:
-            return job
-        if state is JobState.COMPLETED or state in TERMINAL:
-            raise ConflictError(f"job {uuid} is {state}: it has ended and cannot be canceled")
-        if state is not JobState.PENDING:
-            jobs.ask_to_stop(tx, job, None)
-            return job
-        if jobs.conclude(tx, job, End(JobState.CANCELED, None), ending="canceled"):
-            return job
-    raise UnavailableError(f"job {uuid} changes hands just now")

@@ -8,6 +8,7 @@ from uuid import UUID
 from runner_protocol.jobs import Spec
 from server_stub.errors import ConflictError, NotFoundError
 from server_stub.names import unique_slug, uuid7
+from server_stub.store import specs
 from server_stub.store.runner_keys import add_key, drop_keys
 from server_stub.store.tx import Row, Tx
 
@@ -92,8 +93,13 @@ def spec_ids(tx: Tx, runner_id: int) -> list[int]:
     return [row["spec_id"] for row in rows]
 
 
+def spec_slugs(tx: Tx, runner_id: int) -> list[str]:
+    """The same, as people call them."""
+    sql = "SELECT s.slug FROM runner_spec x JOIN spec s ON s.id = x.spec_id WHERE x.runner_id = :runner ORDER BY s.slug"
+    return [row["slug"] for row in tx.all(sql, runner=runner_id)]
+
+
 def wire_spec(tx: Tx, spec_id: int) -> Spec:
     """A spec as the agent reads it."""
-    row = tx.one("SELECT * FROM spec WHERE id = :id", id=spec_id)
-    assert row is not None, "a job's spec cannot be deleted"
+    row = specs.by_id(tx, spec_id)
     return Spec.model_validate(row | {"network": bool(row["network"])})

@@ -1,0 +1,76 @@
+"""`serve`: one server process, from its settings to its last answered poll."""
+
+import asyncio
+import signal
+from types import FrameType
+from typing import Any
+
+import structlog
+import uvicorn
+
+from server_stub.app import create_app
+from server_stub.job_queue import JobQueue
+from server_stub.logs import configure_logs
+from server_stub.settings import Settings
+from server_stub.state import AppState
+from server_stub.store.database import Database
+
+# A parked poll is answered at once when the process is told to stop; what is left are requests that do their work.
+SHUTDOWN_S_MAX = 30
+BACKLOG = 4096
+"""Connections that may wait to be taken: a whole fleet comes back after a restart."""
+KEEP_ALIVE_S = 75
+"""Longer than an agent's poll, so that it can use its connection again."""
+
+log = structlog.get_logger()
+
+
+class Server(uvicorn.Server):
+    """Answers every parked poll when it is told to stop: otherwise each would hold the shutdown up to its time-out."""
+
+    def __init__(self, config: uvicorn.Config, queue: JobQueue) -> None:
+        super().__init__(config)
+        self._queue = queue
+
+    async def startup(self, sockets: Any = None) -> None:
+        """Listen, then say where: the port may have been 0."""
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets)
+        if self.started:
+            host, port = self.servers[0].sockets[0].getsockname()[:2]
+            log.info("serving", url=f"http://{host}:{port}")
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """SIGTERM or SIGINT came."""
+        self._loop.call_soon_threadsafe(self._queue.close)
+        super().handle_exit(sig, frame)
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT; return when every request has been answered."""
+    configure_logs()
+    database = Database.open(settings.database)
+    try:
+        app = create_app(database, settings)
+        state: AppState = app.state.shared
+        config = uvicorn.Config(
+            app,
+            host=settings.host,
+            port=settings.port,
+            backlog=BACKLOG,
+            access_log=False,
+            log_config=None,
+            lifespan="on",
+            proxy_headers=False,
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=SHUTDOWN_S_MAX,
+        )
+        server = Server(config, state.queue)
+        # uvicorn raises the signal again once it has shut down; with ours in place that is the end of it.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: None)
+        server.run()
+        log.info("stopped")
+    finally:
+        database.close()

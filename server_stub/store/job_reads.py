@@ -1,0 +1,127 @@
+"""Reads jobs and the queue back: one job with all that is known of it, pages of jobs, and who could take what."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from runner_protocol.messages import HostState
+from runner_protocol.states import LEASED
+from server_stub.store.jobs import within
+from server_stub.store.tx import Row, Tx
+from server_stub.waiting import RunnerFacts, RunnerState, Waiting, runner_state, why_waiting
+
+_JOB = (
+    "SELECT j.*, r.uuid AS runner_uuid, r.name AS runner_name, p.slug AS project_slug, s.slug AS spec_slug FROM job j"
+    " JOIN project p ON p.id = j.project_id JOIN spec s ON s.id = j.spec_id LEFT JOIN runner r ON r.id = j.runner_id"
+)
+
+_RUNNERS = (
+    "SELECT r.*, s.seen_ms, s.agent, s.state AS said, j.uuid AS job_uuid, j.progress AS job_progress FROM runner r"
+    " LEFT JOIN runner_session s ON s.runner_id = r.id"
+    f" LEFT JOIN job j ON j.runner_id = r.id AND j.state IN {within(LEASED)}"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Which part of a list is wanted."""
+
+    limit: int
+    offset: int
+    descending: bool = True
+
+
+def find(tx: Tx, uuid: UUID, project_id: int | None = None) -> Row | None:
+    """One job with its runner and project, where it is of that project (or of any, for an operator)."""
+    row = tx.one(f"{_JOB} WHERE j.uuid = :uuid", uuid=str(uuid))
+    return row if row is not None and project_id in (None, row["project_id"]) else None
+
+
+def page(
+    tx: Tx, wanted: Page, *, project_id: int | None = None, states: Sequence[str] | None = None
+) -> tuple[list[Row], int]:
+    """Some jobs by age, and how many there are."""
+    where = "(CAST(:project AS BIGINT) IS NULL OR j.project_id = :project)"
+    if states is not None:
+        where += " AND j.state {any:states}"
+    values = {"project": project_id} | ({} if states is None else {"states": list(states)})
+    way = "DESC" if wanted.descending else "ASC"
+    order = f"ORDER BY j.created_ms {way}, j.id {way} LIMIT :limit OFFSET :offset"
+    rows = tx.all(f"{_JOB} WHERE {where} {order}", limit=wanted.limit, offset=wanted.offset, **values)
+    return rows, tx.value(f"SELECT COUNT(*) FROM job j WHERE {where}", **values)
+
+
+def attempts(tx: Tx, job_id: int) -> list[Row]:
+    """All attempts of a job, the first one first, with the runner's name."""
+    return tx.all(
+        "SELECT a.*, r.uuid AS runner_uuid, r.name AS runner_name FROM job_attempt a"
+        " JOIN runner r ON r.id = a.runner_id WHERE a.job_id = :id ORDER BY a.attempt",
+        id=job_id,
+    )
+
+
+def runners(tx: Tx, *, spec_id: int | None = None, archived: bool = False) -> list[Row]:
+    """Runners (of a spec) with what they said last and the job they hold, by name."""
+    where = f"r.archived_ms IS {'NOT ' if archived else ''}NULL"
+    if spec_id is not None:
+        where += " AND EXISTS (SELECT 1 FROM runner_spec x WHERE x.runner_id = r.id AND x.spec_id = :spec)"
+    values = {} if spec_id is None else {"spec": spec_id}
+    return tx.all(f"{_RUNNERS} WHERE {where} ORDER BY r.name, r.id", **values)
+
+
+def state_of(row: Row, now_ms: int, lost_ms: int) -> RunnerState:
+    """The one word for a runner of `runners`."""
+    said = HostState.model_validate_json(row["said"]) if row["said"] else HostState()
+    facts = RunnerFacts(
+        archived=row["archived_ms"] is not None,
+        drained=row["drained_ms"] is not None,
+        holds_a_job=row["job_uuid"] is not None,
+        blocked=bool(said.blocked),
+        seen_ms=row["seen_ms"],
+    )
+    return runner_state(facts, now_ms, lost_ms)
+
+
+def waiting(tx: Tx, job: Row, spec: str, lost_ms: int, *, tiers: bool) -> Waiting:
+    """Why a pending job waits, and where it stands in the queue."""
+    now_ms = tx.now_ms()
+    return why_waiting(
+        [state_of(row, now_ms, lost_ms) for row in runners(tx, spec_id=job["spec_id"])],
+        spec=spec,
+        position=1 + _ahead(tx, job),
+        not_before_s=(job["not_before_ms"] - now_ms) / 1000,
+        tier_blocked=tiers and _tier_blocked(tx, job),
+    )
+
+
+def depths(tx: Tx) -> list[Row]:
+    """For each spec, how many jobs are `pending`, `leased`, and since when (`oldest_ms`) the oldest of them waits."""
+    return tx.all(
+        "SELECT s.id AS spec_id, s.slug AS spec, COALESCE(SUM(CASE WHEN j.state = 'pending' THEN 1 ELSE 0 END), 0)"
+        " AS pending,"
+        " COALESCE(SUM(CASE WHEN j.state <> 'pending' THEN 1 ELSE 0 END), 0) AS leased,"
+        " MIN(CASE WHEN j.state = 'pending' THEN j.created_ms END) AS oldest_ms FROM spec s LEFT JOIN job j"
+        " ON j.spec_id = s.id AND j.state IN ('pending', 'claimed', 'running')"
+        " WHERE s.archived_ms IS NULL OR j.id IS NOT NULL GROUP BY s.id, s.slug ORDER BY s.slug"
+    )
+
+
+def _ahead(tx: Tx, job: Row) -> int:
+    count: int = tx.value(
+        "SELECT COUNT(*) FROM job WHERE state = 'pending' AND spec_id = :spec AND (priority > :priority"
+        " OR (priority = :priority AND (created_ms < :created OR (created_ms = :created AND id < :id))))",
+        spec=job["spec_id"],
+        priority=job["priority"],
+        created=job["created_ms"],
+        id=job["id"],
+    )
+    return count
+
+
+def _tier_blocked(tx: Tx, job: Row) -> bool:
+    """Whether another job of the same organization or address is held; see `job_claims`."""
+    if job["priority"] >= 200:
+        return False
+    column = "organization_id" if job["priority"] >= 100 else "source_ip"
+    sql = f"SELECT 1 FROM job WHERE state IN {within(LEASED)} AND priority = :priority AND {column} = :value LIMIT 1"
+    return tx.value(sql, priority=job["priority"], value=job[column]) is not None
