@@ -61,12 +61,12 @@ class Pull:
 
     async def image(self, asked: str, auth: RegistryAuth | None) -> Image:
         """The image, pinned and here. Raises `JobFault` or `HostFault`."""
-        local = await self._local(asked) if self._settings.local_images else None
-        if local is not None:
-            return local
         named = reference.parse(asked)
         if named is None:
             raise _fault(FaultClass.IMAGE_INVALID, f"{asked!r} is not an image reference")
+        local = await self._local(asked) if self._settings.local_images else None
+        if local is not None:
+            return local
         for source in await self._mirrored(named):
             try:
                 return await self._from(source, asked)

@@ -10,9 +10,10 @@ DEFAULT_REGISTRY = "docker.io"
 DEFAULT_TAG = "latest"
 REFERENCE_CHARS_MAX = 512
 
+_WORD = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+_HOST = re.compile(rf"(?:{_WORD}(?:\.{_WORD})*|\[[0-9a-fA-F:]+\])(?::\d{{1,5}})?", re.ASCII)
 _PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
-_REFERENCE = re.compile(
-    r"(?:(?P<registry>[A-Za-z0-9.-]+(?::\d{1,5})?|\[[0-9a-fA-F:]+\](?::\d{1,5})?)/)??"
+_REST = re.compile(
     rf"(?P<repository>{_PART}(?:/{_PART})*)"
     r"(?::(?P<tag>\w[\w.-]{0,127}))?"
     r"(?:@(?P<digest>sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}))?",
@@ -54,21 +55,14 @@ class Reference:
 
 def parse(text: str) -> Reference | None:
     """Read a reference as Docker does, defaults filled in; none where it is not one."""
-    match = _REFERENCE.fullmatch(text) if len(text) <= REFERENCE_CHARS_MAX else None
+    first, slash, rest = text.partition("/")
+    registry, rest = (first, rest) if slash and _is_host(first) else (DEFAULT_REGISTRY, text)
+    match = _REST.fullmatch(rest) if len(text) <= REFERENCE_CHARS_MAX and _HOST.fullmatch(registry) else None
     if match is None:
         return None
-    registry, repository = match["registry"], match["repository"]
-    first, slash, rest = repository.partition("/")
-    if registry is None and slash and _is_host(first):
-        registry, repository = first, rest
-    elif registry is not None and not _is_host(registry):
-        registry, repository = None, f"{registry}/{repository}"
-    if registry in (None, "index.docker.io"):
-        registry = DEFAULT_REGISTRY
-    if registry == DEFAULT_REGISTRY and "/" not in repository:
-        repository = f"library/{repository}"
-    if repository != repository.lower():
-        return None
+    registry = DEFAULT_REGISTRY if registry == "index.docker.io" else registry
+    official = registry == DEFAULT_REGISTRY and "/" not in match["repository"]
+    repository = f"library/{match['repository']}" if official else match["repository"]
     return Reference(registry, repository, match["tag"], match["digest"])
 
 
