@@ -48,7 +48,7 @@ class GateTable(Table):
     image_free_inodes_min: int = Field(default=10_000, ge=0)
     state_free_bytes_min: int = Field(default=512 << 20, ge=0)
     spool_bytes_max: int = Field(default=8 << 30, ge=0)
-    clock_offset_s_max: float = Field(default=30.0, gt=0)
+    clock_offset_s_max: float = Field(default=86_400.0, gt=0)
 
 
 class EngineTable(Table):

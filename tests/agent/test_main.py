@@ -85,7 +85,7 @@ def test_config_check_shows_every_setting_and_where_it_was_set(tmp_path: Path) -
     assert ended.returncode == 0
     assert f"warm_ups = 2  (in {path})" in lines
     assert "runner = bench-1  (in the variable RUNNER_AGENT_RUNNER)" in lines
-    assert "gate.clock_offset_s_max = 30.0  (default)" in lines
+    assert "gate.clock_offset_s_max = 86400.0  (default)" in lines
 
 
 def test_a_variable_of_a_job_needs_a_name_and_a_value() -> None:

@@ -25,8 +25,8 @@ def test_what_cannot_be_told_does_not_block() -> None:
         (GateFacts(image_free_inodes=0), "disk: inodes free for images: 0, at least 10000 are needed"),
         (GateFacts(state_free_bytes=7), "disk: bytes free for reports: 7, at least 536870912 are needed"),
         (GateFacts(spool_bytes=9 << 30), "spool: 9663676416 bytes of reports wait here, at most 8589934592 may"),
-        (GateFacts(clock_offset_s=31), "clock: 31 s ahead of the server's, at most 30 s may be"),
-        (GateFacts(clock_offset_s=-3600), "clock: 3600 s behind the server's, at most 30 s may be"),
+        (GateFacts(clock_offset_s=90_000), "clock: 90000 s ahead of the server's, at most 86400 s may be"),
+        (GateFacts(clock_offset_s=-1e9), "clock: 1000000000 s behind the server's, at most 86400 s may be"),
     ],
 )
 def test_each_reason_is_named_with_its_figures(facts: GateFacts, reason: str) -> None:

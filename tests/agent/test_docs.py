@@ -1,0 +1,37 @@
+"""What the documents say of the agent is what the code does."""
+
+import re
+from pathlib import Path
+
+from runner_agent.points import POINTS
+from runner_agent.settings import Settings
+from runner_agent.wiring import EXIT_CODES
+from runner_protocol.results import FaultClass
+
+DOCS = Path(__file__).parents[2] / "docs"
+AGENT = Path(__file__).parents[2] / "runner_agent"
+
+
+def test_the_failure_page_lists_every_named_point_in_order() -> None:
+    text = (DOCS / "failures.md").read_text().partition("## Named points")[2]
+    assert tuple(re.findall(r"`([a-z]+\.(?:before|after))`", text)) == POINTS
+
+
+def test_every_named_point_is_passed_somewhere() -> None:
+    source = "".join(path.read_text() for path in AGENT.glob("*.py"))
+    assert set(re.findall(r'\bat\("([a-z.]+)"\)', source)) == set(POINTS)
+
+
+def test_every_event_on_the_failure_page_is_logged_somewhere() -> None:
+    rows = (DOCS / "failures.md").read_text().partition("## Failures")[2].partition("## Stopping")[0]
+    named = set(re.findall(r"`([a-z]+(?:_[a-z]+)+)(?: [^`]*)?`", rows))
+    named -= {*Settings.model_fields, *FaultClass}
+    source = "".join(path.read_text() for path in AGENT.rglob("*.py"))
+    assert {event for event in named if f'"{event}"' not in source} == set()
+
+
+def test_the_exit_codes_are_those_of_the_page() -> None:
+    page = (DOCS / "failures.md").read_text()
+    assert {0, 77} == set(EXIT_CODES.values())
+    for code in (75, 77, 78):
+        assert f"{code} " in page.partition("Exit codes: ")[2]
