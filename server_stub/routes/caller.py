@@ -1,0 +1,41 @@
+"""What routes read of a request beside its body: the credential, the client's address, and the part of a list."""
+
+from typing import Annotated
+
+from fastapi import Depends, Path, Query, Request
+
+from server_stub.actors import Credential, read_authorization
+from server_stub.names import ResourceId
+from server_stub.state import state_of
+from server_stub.store.paging import Page
+
+PER_PAGE_DEFAULT = 8
+
+
+def _credential(request: Request) -> Credential:
+    return read_authorization(request.headers.get("authorization"))
+
+
+def _address(request: Request) -> str:
+    """The client's address: of the connection, or what a trusted proxy says."""
+    if state_of(request).settings.proxies_trusted:
+        forwarded = request.headers.get("x-forwarded-for", "").split(",")[0].strip()
+        if forwarded:
+            return forwarded
+    return request.client.host if request.client else "127.0.0.1"
+
+
+Caller = Annotated[Credential, Depends(_credential)]
+"""The credential that a request came with."""
+Address = Annotated[str, Depends(_address)]
+"""Where a request came from."""
+ProjectId = Annotated[ResourceId, Path(description="UUID or slug of the project.")]
+"""The `{project}` of a path."""
+
+PageNumber = Annotated[int, Query(ge=0, le=2**32 - 1, description="Which part, from 1 on.")]
+PerPage = Annotated[int, Query(ge=0, le=255, description="How many to a part.")]
+
+
+def part(page: int, per_page: int, *, descending: bool) -> Page:
+    """The part of a list that the query asks for. Page 0 is page 1."""
+    return Page(per_page, (max(page, 1) - 1) * per_page, descending)

@@ -1,0 +1,61 @@
+"""Organizations and who belongs to them. One without members is unclaimed: anonymous runs may write to its projects."""
+
+from server_stub.actors import Role
+from server_stub.store.fresh import free_slug, fresh_uuid
+from server_stub.store.tx import Row, Tx
+
+
+def by_slug(tx: Tx, slug: str) -> Row | None:
+    """An organization by its slug."""
+    return tx.one("SELECT * FROM organization WHERE slug = :slug", slug=slug)
+
+
+def create(tx: Tx, name: str, *, slug: str | None = None, uuid: str | None = None) -> Row:
+    """Make an organization without members."""
+    now_ms = tx.now_ms()
+    row = {
+        "uuid": uuid or fresh_uuid(now_ms),
+        "name": name,
+        "slug": slug or free_slug(tx, "organization", name),
+        "created_ms": now_ms,
+    }
+    return tx.insert("organization", tuple(row), [tuple(row.values())], returning="*")[0]
+
+
+def personal(tx: Tx, user: Row) -> Row:
+    """A user's own organization: it has the user's UUID, and is made when it is first needed."""
+    known = tx.one("SELECT * FROM organization WHERE uuid = :uuid", uuid=user["uuid"])
+    if known is not None:
+        return known
+    made = create(tx, user["name"], uuid=user["uuid"])
+    join(tx, made["id"], user["id"])
+    return made
+
+
+def claimed_ms(tx: Tx, organization_id: int) -> int | None:
+    """Since when an organization has members."""
+    sql = "SELECT MIN(created_ms) AS claimed FROM organization_member WHERE organization_id = :id"
+    since: int | None = tx.value(sql, id=organization_id)
+    return since
+
+
+def join(tx: Tx, organization_id: int, user_id: int, role: Role = Role.LEADER) -> None:
+    """Make a user a member."""
+    columns = ("organization_id", "user_id", "role", "created_ms")
+    tx.insert("organization_member", columns, [(organization_id, user_id, role, tx.now_ms())])
+
+
+def role_of(tx: Tx, organization_id: int, user_id: int) -> Role | None:
+    """What a user is in an organization."""
+    sql = "SELECT role FROM organization_member WHERE organization_id = :organization AND user_id = :user"
+    role = tx.value(sql, organization=organization_id, user=user_id)
+    return None if role is None else Role(role)
+
+
+def claim(tx: Tx, organization_id: int, user_id: int) -> None:
+    """Make a user the leader of an unclaimed organization; its jobs that wait rise to the priority of claimed ones."""
+    join(tx, organization_id, user_id)
+    tx.run(
+        "UPDATE job SET priority = 100 WHERE organization_id = :id AND state = 'pending' AND priority = 0",
+        id=organization_id,
+    )
