@@ -8,6 +8,7 @@ Everything runs on loopback: a registry from Debian's package for the image, the
 
 import argparse
 import contextlib
+import json
 import os
 import secrets
 import shutil
@@ -40,11 +41,11 @@ def main() -> int:
         return 1
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="runner-demo-")))
-        reference = stack.enter_context(_published_image(folder))
-        server = stack.enter_context(_server(folder))
-        stack.enter_context(_agent(folder, server))
-        code = _submit(server, reference, arguments.iterations)
-        _where_next(server, reference, arguments.iterations)
+        reference = stack.enter_context(published_image(folder))
+        url = stack.enter_context(server(folder))
+        stack.enter_context(agent(folder, url))
+        code = _submit(url, reference, arguments.iterations)
+        _where_next(url, reference, arguments.iterations)
         if arguments.keep:
             step("server and agent go on; Ctrl-C ends them")
             with contextlib.suppress(KeyboardInterrupt):
@@ -74,7 +75,7 @@ def _docker(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[
 
 
 @contextlib.contextmanager
-def _published_image(folder: Path) -> Iterator[str]:
+def published_image(folder: Path) -> Iterator[str]:
     """Build the benchmark image and push it to a registry of its own; take both away afterwards."""
     port = free_port()
     reference = f"127.0.0.1:{port}/demo:latest"
@@ -105,42 +106,42 @@ def _registry(folder: Path, port: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _server(folder: Path) -> Iterator[str]:
+def server(folder: Path) -> Iterator[str]:
     """The API server on SQLite."""
     port = PORT if _is_free(PORT) else free_port()
-    server = f"http://127.0.0.1:{port}"
-    step(f"starting the server on {server} (SQLite)")
+    url = f"http://127.0.0.1:{port}"
+    step(f"starting the server on {url} (SQLite)")
     database = f"sqlite:///{folder / 'bench.db'}"
-    _call(
-        "server-stub", "runner", "create", "demo-host", "--database", database, "--key-file", str(folder / "runner.key")
-    )
-    _call("server-stub", "spec", "create", "demo", "--cpu", "1", "--memory", "512M", "--disk", "1G", "--fallback",
-          "--runner", "demo-host", "--database", database)  # fmt: skip
+    terms = ("--cpu", "1", "--memory-mib", "512", "--disk-mib", "1024", "--fallback")
+    _operate("spec", "create", "demo", *terms, "--database", database)
+    made = _operate("runner", "create", "demo-host", "--spec", "demo", "--json", "--database", database)
+    (folder / "runner.key").touch(mode=0o600)
+    (folder / "runner.key").write_text(json.loads(made)["key"])
     with _running(
         [str(BIN / "server-stub"), "serve", "--port", str(port), "--database", database], folder / "server.log"
     ):
-        _wait_for(f"{server}/v0/server/version")
-        yield server
+        _wait_for(f"{url}/v0/server/version")
+        yield url
 
 
 @contextlib.contextmanager
-def _agent(folder: Path, server: str) -> Iterator[None]:
+def agent(folder: Path, url: str) -> Iterator[None]:
     """One agent of this host."""
     step("starting the agent")
     environment = {**os.environ, "RUNNER_AGENT_STATE_DIR": str(folder / "agent")}
-    command = [str(BIN / "runner-agent"), "run", "--server", server, "--runner", "demo-host"]
+    command = [str(BIN / "runner-agent"), "run", "--server", url, "--runner", "demo-host"]
     command += ["--key-file", str(folder / "runner.key")]
     with _running(command, folder / "agent.log", environment):
         yield
 
 
-def _submit(server: str, reference: str, iterations: int) -> int:
-    step(f"POST {server}/v0/run, and waiting for the report")
+def _submit(url: str, reference: str, iterations: int) -> int:
+    step(f"POST {url}/v0/run, and waiting for the report")
     command = [
         str(BIN / "server-stub"),
         "submit",
         "--server",
-        server,
+        url,
         "--image",
         reference,
         "--project",
@@ -149,13 +150,13 @@ def _submit(server: str, reference: str, iterations: int) -> int:
         "main",
     ]
     command += ["--hash", secrets.token_hex(20), "--testbed", "this-machine", "--adapter", "shell_hyperfine"]
-    command += ["--file", image.RESULT_PATH, "--iter", str(iterations), "--timeout", "120", "--wait"]
+    command += ["--file", image.RESULT_PATH, "--iterations", str(iterations), "--timeout", "120", "--wait"]
     return subprocess.run(command, check=False).returncode
 
 
-def _where_next(server: str, reference: str, iterations: int) -> None:
+def _where_next(url: str, reference: str, iterations: int) -> None:
     step("the same job with curl, while a server and an agent run (./dev demo --keep)")
-    print(f"""  curl -s {server}/v0/run -H 'content-type: application/json' -d '{{
+    print(f"""  curl -s {url}/v0/run -H 'content-type: application/json' -d '{{
     "project": "demo", "context": {{}}, "branch": "main", "testbed": "this-machine", "results": [],
     "start_time": "{_now()}", "end_time": "{_now()}", "settings": {{"adapter": "shell_hyperfine"}},
     "job": {{"image": "{reference}", "iter": {iterations}, "timeout": 120, "file_paths": ["{image.RESULT_PATH}"]}}
@@ -166,8 +167,9 @@ def _now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
-def _call(program: str, *arguments: str) -> None:
-    subprocess.run([BIN / program, *arguments], check=True, stdout=subprocess.DEVNULL)
+def _operate(*arguments: str) -> str:
+    """One of the operator's verbs; returns what it printed."""
+    return subprocess.run([BIN / "server-stub", *arguments], check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 @contextlib.contextmanager

@@ -1,0 +1,126 @@
+"""How soon an idle agent starts a new job's container: from the 201 of `POST /v0/run` to the engine's start event.
+
+    ./dev bench pickup [--jobs 20]
+
+Beside it, in the same run, the engine alone: from `docker run` to the start event of the same image, job by job. What
+is left of the difference is ours: queue, wake-up, claim, first heartbeat, digest and container body.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent / "demo"))
+import demo
+
+START_S_MAX = 30.0
+SETTLE_S = 1.0
+"""Between two jobs, so that the agent is parked in its long poll again."""
+
+
+def main() -> None:
+    """Measure, and print the medians and their ratio."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--jobs", type=int, default=20)
+    jobs = parser.parse_args().jobs
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pickup-")))
+        reference = stack.enter_context(demo.published_image(folder))
+        server = stack.enter_context(demo.server(folder))
+        stack.enter_context(demo.agent(folder, server))
+        starts = stack.enter_context(_start_events())
+        _once(server, reference, starts)  # The first job pulls.
+        ours, engine = [], []
+        for number in range(jobs):
+            ours.append(_once(server, reference, starts))
+            engine.append(_engine_alone(reference, starts))
+            demo.step(f"{number + 1}/{jobs}: {ours[-1]:.3f} s from the 201, {engine[-1]:.3f} s for the engine alone")
+    print(
+        f"\nfrom 201 to container start   median {statistics.median(ours):.3f} s   worst {max(ours):.3f} s   n {jobs}"
+    )
+    print(
+        f"docker run to container start median {statistics.median(engine):.3f} s   worst {max(engine):.3f} s   n {jobs}"
+    )
+    print(f"ratio of medians              {statistics.median(ours) / statistics.median(engine):.2f}")
+
+
+def _once(server: str, reference: str, starts: Iterator[float]) -> float:
+    """Submit one job to an idle agent; return the seconds from the answer to the container's start."""
+    time.sleep(SETTLE_S)
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    body = {
+        "project": "pickup",
+        "context": {},
+        "testbed": "here",
+        "start_time": now,
+        "end_time": now,
+        "results": [],
+        "job": {"image": reference, "entrypoint": ["/bin/busybox"], "cmd": ["echo", "{}"], "timeout": 60},
+        "settings": {"adapter": "json"},
+    }
+    request = urllib.request.Request(
+        f"{server}/v0/run", json.dumps(body).encode(), {"content-type": "application/json"}
+    )
+    with urllib.request.urlopen(request) as answer:
+        answered = time.time()
+        report = json.load(answer)
+    started = next(starts) - answered
+    _wait_until_processed(f"{server}/v0/projects/pickup/jobs/{report['job']}")
+    return started
+
+
+def _wait_until_processed(url: str) -> None:
+    deadline = time.monotonic() + START_S_MAX
+    while (state := _get(url)["status"]) not in ("processed", "failed", "canceled"):
+        if time.monotonic() > deadline:
+            raise SystemExit(f"the job is still {state}")
+        time.sleep(0.05)
+    if state != "processed":
+        raise SystemExit(f"the job ended {state}: {_get(url)}")
+
+
+def _get(url: str) -> dict[str, str]:
+    with urllib.request.urlopen(url) as answer:
+        content: dict[str, str] = json.load(answer)
+        return content
+
+
+def _engine_alone(reference: str, starts: Iterator[float]) -> float:
+    """Return the seconds from calling `docker run` to the container's start."""
+    command = [
+        "docker",
+        "run",
+        "--rm",
+        "--network=none",
+        "--log-driver=none",
+        "--entrypoint=/bin/busybox",
+        reference,
+        "true",
+    ]
+    asked = time.time()
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL):
+        return next(starts) - asked
+
+
+@contextmanager
+def _start_events() -> Iterator[Iterator[float]]:
+    """The engine's own stamps of container starts, in seconds since the epoch, as they happen."""
+    command = ["docker", "events", "--filter=type=container", "--filter=event=start", "--format={{json .}}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as events:
+        assert events.stdout is not None
+        try:
+            yield (json.loads(line)["timeNano"] / 1e9 for line in events.stdout)
+        finally:
+            events.terminate()
+
+
+if __name__ == "__main__":
+    main()
