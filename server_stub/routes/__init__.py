@@ -2,5 +2,7 @@
 
 from fastapi import APIRouter
 
-ROUTERS: list[APIRouter] = []
+from server_stub.routes import agents
+
+ROUTERS: list[APIRouter] = [agents.router]
 """Every router of the API, in the order of the OpenAPI page. A new file of routes is added here."""
