@@ -1,111 +1,132 @@
-"""Decides who may do what with a project. Pure: roles come in, a refusal goes out.
+"""Who a credential belongs to, and which project that one may use for what. Each function is part of one transaction.
 
-| caller | sees | writes | manages |
-| --- | --- | --- | --- |
-| anybody | public projects | no | no |
-| project key | its project | its project | no |
-| viewer | yes | no | no |
-| developer | yes | yes | no |
-| maintainer, leader of the organization, administrator | yes | yes | yes |
+Two kinds of endpoints differ in what they answer to a credential that is not one:
 
-What a caller may not even see is answered as if it were not there.
+| | no or malformed header | project key |
+| --- | --- | --- |
+| for anybody (`actor_of`) | anonymous · 401 | its project |
+| for users only (`user_of`) | 400 | 400 |
+
+A token whose signature or time is wrong is 400 on both, its user being unknown 404, locked 403; whatever else is wrong
+with a key or token is 401, with one message for all.
 """
 
-from dataclasses import dataclass
-from enum import IntEnum, StrEnum
-from typing import Any
+from server_stub.actors import KEY_RIGHTS, RIGHTS, Actor, Credential, CredentialKind, Right, Role, well_formed
+from server_stub.errors import (
+    ApiError,
+    BadRequestError,
+    ForbiddenError,
+    NotFoundError,
+    UnauthorizedError,
+)
+from server_stub.names import NameId
+from server_stub.store import accounts, organizations, projects
+from server_stub.store.tx import Row, Tx
+from server_stub.tokens import verify
 
-from server_stub.errors import ApiError, ForbiddenError, NotFoundError, UnauthorizedError
-
-
-class Right(IntEnum):
-    """What a caller wants to do, each including the ones before it."""
-
-    VIEW = 1
-    WRITE = 2
-    MANAGE = 3
-
-
-class Permission(StrEnum):
-    """The same as the API names it, in finer words."""
-
-    VIEW = "view"
-    CREATE = "create"
-    EDIT = "edit"
-    DELETE = "delete"
-    MANAGE = "manage"
-    VIEW_ROLE = "view_role"
-    CREATE_ROLE = "create_role"
-    EDIT_ROLE = "edit_role"
-    DELETE_ROLE = "delete_role"
-
-    @property
-    def right(self) -> Right:
-        """Which right it takes."""
-        if self in (Permission.VIEW, Permission.VIEW_ROLE):
-            return Right.VIEW
-        return Right.WRITE if self in (Permission.CREATE, Permission.EDIT, Permission.DELETE) else Right.MANAGE
+PUBLIC_RIGHTS = frozenset({Right.VIEW})
 
 
-@dataclass(frozen=True, slots=True)
-class Actor:
-    """Who calls: a user, a project key, or (neither) anybody."""
-
-    user: dict[str, Any] | None = None
-    """The user's row."""
-    key_project_id: int | None = None
-    """The one project of a project key."""
-
-    @property
-    def anonymous(self) -> bool:
-        """Whether no credential came along."""
-        return self.user is None and self.key_project_id is None
-
-    @property
-    def user_id(self) -> int | None:
-        """Of a user, the row's id."""
-        return None if self.user is None else self.user["id"]
-
-    @property
-    def admin(self) -> bool:
-        """Whether an administrator of the server calls."""
-        return self.user is not None and bool(self.user["admin"])
+def actor_of(tx: Tx, credential: Credential) -> Actor:
+    """Who asks. Nobody in particular without a credential."""
+    match well_formed(credential).kind:
+        case CredentialKind.PROJECT_KEY:
+            return Actor(project_id=_living(tx, accounts.project_key(tx, credential.secret))["project_id"])
+        case CredentialKind.USER_KEY:
+            return Actor(user=_user_of_key(tx, credential.secret))
+        case CredentialKind.TOKEN:
+            return Actor(user=_user_of_token(tx, credential.secret))
+        case _:
+            return Actor()
 
 
-ANYBODY = Actor()
-
-PROJECT_ROLES = {"viewer": Right.VIEW, "developer": Right.WRITE, "maintainer": Right.MANAGE}
-ORGANIZATION_ROLES = {"member": Right.VIEW, "leader": Right.MANAGE}
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """How a caller stands to one project."""
-
-    project_id: int
-    public: bool
-    project_role: str | None = None
-    organization_role: str | None = None
+def user_of(tx: Tx, credential: Credential) -> Actor:
+    """The user who asks, where only users may."""
+    if credential.kind not in (CredentialKind.USER_KEY, CredentialKind.TOKEN):
+        raise BadRequestError("a user is asked for here: an API token or a user key")
+    return actor_of(tx, credential)
 
 
-def right_of(actor: Actor, standing: Standing) -> int:
-    """The greatest right that a caller has; 0: none at all."""
+def admin_of(tx: Tx, credential: Credential) -> Actor:
+    """The administrator who asks, where only administrators may."""
+    actor = user_of(tx, credential)
+    if not actor.admin:
+        raise ForbiddenError("only an administrator may do this")
+    return actor
+
+
+def open_project(tx: Tx, actor: Actor, named: NameId, right: Right = Right.VIEW) -> Row:
+    """The project's row, where `actor` has that right to it.
+
+    Raises `NotFoundError` where there is none or the caller may not know of it, `UnauthorizedError` for anybody without
+    a credential, `ForbiddenError` for others.
+    """
+    project = projects.find(tx, named)
+    if project is None:
+        raise _no_project(named)
+    held = rights_in(tx, actor, project)
+    if right not in held:
+        raise _refusal(actor, project, named, held)
+    return project
+
+
+def rights_in(tx: Tx, actor: Actor, project: Row) -> frozenset[Right]:
+    """All that a caller may do with a project, its organization left unclaimed or not."""
     if actor.admin:
-        return Right.MANAGE
-    if actor.key_project_id is not None:
+        return RIGHTS[Role.LEADER]
+    if actor.project_id is not None:
         # A key is for one project and nothing else, not even for what anybody may see.
-        return Right.WRITE if actor.key_project_id == standing.project_id else 0
-    by_role = PROJECT_ROLES.get(standing.project_role or "", 0)
-    by_organization = ORGANIZATION_ROLES.get(standing.organization_role or "", 0)
-    return max(by_role, by_organization, Right.VIEW if standing.public else 0)
+        return KEY_RIGHTS if actor.project_id == project["id"] else frozenset()
+    held = PUBLIC_RIGHTS if project["visibility"] == "public" else frozenset()
+    if actor.user is not None:
+        roles = (
+            projects.role_of(tx, project["id"], actor.user["id"]),
+            organizations.role_of(tx, project["organization_id"], actor.user["id"]),
+        )
+        held = held.union(*(RIGHTS[role] for role in roles if role is not None))
+    return held
 
 
-def refusal(actor: Actor, standing: Standing, right: Right) -> ApiError | None:
-    """What to answer a caller who wants to use `right`; nothing where the caller has it."""
-    if right_of(actor, standing) >= right:
-        return None
-    if not standing.public and right_of(actor, standing) == 0:
-        return NotFoundError("there is no such project")
+def _refusal(actor: Actor, project: Row, named: NameId, held: frozenset[Right]) -> ApiError:
+    if project["visibility"] != "public" and not held:
+        return _no_project(named)
     if actor.anonymous:
         return UnauthorizedError("a credential is needed to change this project")
     return ForbiddenError("this credential does not allow that for this project")
+
+
+def _no_project(named: NameId) -> NotFoundError:
+    return NotFoundError(f"there is no project {named.value!r}")
+
+
+def _user_of_key(tx: Tx, secret: str) -> Row:
+    user = accounts.user_of(tx, _living(tx, accounts.user_token(tx, secret))["user_id"])
+    if user["locked"]:
+        raise UnauthorizedError("invalid credential")
+    return user
+
+
+def _user_of_token(tx: Tx, secret: str) -> Row:
+    user = accounts.user_by_email(tx, _subject(tx, secret))
+    if user is None:
+        raise NotFoundError("the API token's user is unknown")
+    if user["locked"]:
+        raise ForbiddenError("this user is locked")
+    _living(tx, accounts.user_token(tx, secret))
+    return user
+
+
+def _subject(tx: Tx, token: str) -> str:
+    signing = accounts.find_secret(tx)
+    if signing is None:
+        raise BadRequestError("invalid credential: no API token was ever made here")
+    try:
+        return verify(signing, token, tx.now_ms() // 1000)
+    except ValueError as error:
+        raise BadRequestError(f"invalid credential: {error}") from error
+
+
+def _living(tx: Tx, row: Row | None) -> Row:
+    if row is None or not accounts.alive(tx, row):
+        raise UnauthorizedError("invalid credential")
+    return row
