@@ -1,0 +1,327 @@
+"""A real Debian host to break: a virtual machine on this one, without KVM and without a network beyond loopback.
+
+Booted it has systemd, cgroup v2, four CPUs, Docker, Podman and a registry, and it forgets everything when it ends.
+
+    @pytest.mark.host
+    def test_docker_runs(vm: Machine) -> None:
+        assert vm.run("systemctl is-active docker") == Ran(0, "active\n", "")
+
+    vm.sh("CMD")                   its output; raises `GuestError` with both outputs unless it ends with 0
+    vm.run("CMD", within_s=90)     code, output and errors of `bash -c CMD`, as root
+    vm.push(path, "/root/x")       a file or a folder from here to there; `vm.pull` the other way
+    vm.push_project()              this checkout and its dependencies; then `vm.python` can import them
+    vm.wait_for("CMD")             until CMD ends with 0
+    vm.reboot(), vm.cut_power()    an orderly one, and one that finds what was on the disk
+
+`vm` (tests/host/conftest.py) is one machine for the whole session: leave it as you found it, or take `boot`, which
+makes a fresh one. Every wait has a limit. The console goes to `vm.console`; an error shows its last lines.
+The disk is built once by build_image.sh and kept in .cache/vm under the hash of that recipe; it is never written to.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+PROJECT = Path(__file__).resolve().parents[2]
+CACHE = PROJECT / ".cache" / "vm"
+RECIPE = Path(__file__).with_name("build_image.sh")
+
+# An emulated machine on two loaded cores has taken four minutes; a real hang is worth a fifth.
+BOOT_S_MAX = 600
+BUILD_S_MAX = 3600
+
+
+class Ran(NamedTuple):
+    """How a command in the guest ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+class GuestError(Exception):
+    """The guest did not do what the test needs before it can ask anything."""
+
+
+@dataclass(frozen=True)
+class Image:
+    """A disk that boots, as build_image.sh leaves it."""
+
+    folder: Path
+
+    @property
+    def qemu_arguments(self) -> list[str]:
+        """Boot it, with every write going to a file that nobody else sees and that ends with the process."""
+        drive = f"file={self.folder / 'disk.raw'},format=raw,if=virtio,snapshot=on,cache=unsafe"
+        words = "root=/dev/vda rw console=ttyS0 systemd.show_status=1 net.ifnames=1 apparmor=1 security=apparmor"
+        kernel = ["-kernel", str(self.folder / "vmlinuz"), "-initrd", str(self.folder / "initrd.img")]
+        return [*kernel, "-append", words, "-drive", drive]
+
+
+def image(suite: str) -> Image:
+    """The disk of one Debian release; built when the recipe has changed. One builder at a time, others wait for it."""
+    key = hashlib.sha256(RECIPE.read_bytes()).hexdigest()[:12]
+    folder = CACHE / f"{suite}-{key}"
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / f"{suite}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            for old in CACHE.glob(f"{suite}-*"):
+                shutil.rmtree(old)
+            progress(f"building the disk of {suite}; this is done once")
+            subprocess.run([RECIPE, suite, folder], check=True, timeout=BUILD_S_MAX)
+    return Image(folder)
+
+
+@dataclass
+class Machine:
+    """One running virtual machine."""
+
+    image: Image
+    folder: Path
+    """Sockets, console and logs of this run."""
+    port: int
+    process: subprocess.Popen[bytes]
+    master: subprocess.Popen[bytes] | None = field(default=None)
+    python: str = "python3"
+
+    @property
+    def console(self) -> str:
+        """Everything the guest has printed to its serial line."""
+        return (self.folder / "console").read_text(errors="replace")
+
+    def run(self, command: str, *, within_s: float = 120, stdin: bytes | None = None) -> Ran:
+        """Run `bash -c command` as root. Raises `GuestError` when it takes longer."""
+        # `timeout` ends what runs in the guest; the limit on this side is for a guest that does not answer at all.
+        remote = f"exec timeout --kill-after=5 {within_s:.0f} bash -c {shlex.quote(command)}"
+        try:
+            done = subprocess.run(
+                self._ssh(remote), input=stdin or b"", capture_output=True, timeout=within_s + 60, check=False
+            )
+        except subprocess.TimeoutExpired:
+            raise self._lost(f"no answer within {within_s:.0f} s: {command}") from None
+        ran = Ran(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
+        if ran.code == 124:
+            raise self._lost(f"not done within {within_s:.0f} s: {command}\n{ran.out}{ran.err}")
+        return ran
+
+    def sh(self, command: str, *, within_s: float = 120) -> str:
+        """The output of a command that has to succeed."""
+        ran = self.run(command, within_s=within_s)
+        if ran.code != 0:
+            raise GuestError(f"{command}: ended with {ran.code}\n{ran.out}{ran.err}")
+        return ran.out
+
+    def wait_for(self, command: str, *, within_s: float = 120, every_s: float = 0.5) -> str:
+        """Ask again until the command ends with 0, and give its output."""
+        deadline = time.monotonic() + within_s
+        while (ran := self.run(command, within_s=within_s)).code != 0:
+            if time.monotonic() > deadline:
+                raise self._lost(f"never came true within {within_s:.0f} s: {command}\n{ran.out}{ran.err}")
+            time.sleep(every_s)
+        return ran.out
+
+    def push(self, here: Path, there: str) -> None:
+        """Copy a file or a folder into the guest, to exactly that name."""
+        base, name = os.path.split(there.rstrip("/"))
+        pack = ["tar", "-C", str(here.parent), "--exclude=__pycache__", f"--transform=s,^{here.name},{name},S"]
+        packed = subprocess.run([*pack, "-cf", "-", here.name], capture_output=True, check=True).stdout
+        unpack = f"mkdir -p {shlex.quote(base)} && tar -C {shlex.quote(base)} --no-same-owner -xf -"
+        ran = self.run(unpack, within_s=300, stdin=packed)
+        if ran.code != 0:
+            raise GuestError(f"{here} could not be copied to {there}: {ran.err}")
+
+    def write(self, there: str, text: str) -> None:
+        """Make a file in the guest."""
+        ran = self.run(f"mkdir -p $(dirname {there}) && cat > {there}", stdin=text.encode())
+        if ran.code != 0:
+            raise GuestError(f"{there} could not be written: {ran.err}")
+
+    def pull(self, there: str, here: Path) -> None:
+        """Copy one file out of the guest."""
+        done = subprocess.run(self._ssh(f"cat {shlex.quote(there)}"), capture_output=True, timeout=300, check=False)
+        if done.returncode != 0:
+            raise GuestError(f"{there} could not be copied: {done.stderr.decode()}")
+        here.write_bytes(done.stdout)
+
+    def push_project(self) -> None:
+        """This checkout's packages and tests in /root/project, their dependencies in /root/site."""
+        self.push(
+            dependencies(self.sh("python3 -c 'import sys; print(\"%d.%d\" % sys.version_info[:2])'")), "/root/site"
+        )
+        for name in ("runner_protocol", "runner_agent", "server_stub", "tests", "pyproject.toml"):
+            self.push(PROJECT / name, f"/root/project/{name}")
+        self.python = "PYTHONPATH=/root/project:/root/site python3"
+
+    def reboot(self) -> None:
+        """An orderly reboot, as an owner makes it. Returns when the guest is up again."""
+        self._start_again(lambda: self.run("systemctl reboot --no-wall"))
+
+    def cut_power(self) -> None:
+        """The reset button: nothing is told, nothing is flushed. Returns when the guest is up again."""
+        self._start_again(lambda: self._monitor("system_reset"))
+
+    def kill(self) -> None:
+        """End the machine, at once."""
+        self._hang_up()
+        self.process.kill()
+        self.process.wait()
+
+    def wait_until_up(self) -> None:
+        """Until every unit that starts with the machine has started. Raises `GuestError` after `BOOT_S_MAX`."""
+        deadline = time.monotonic() + BOOT_S_MAX
+        while not self._connect():
+            if time.monotonic() > deadline or self.process.poll() is not None:
+                raise self._lost(f"the machine did not come up within {BOOT_S_MAX} s")
+            time.sleep(1)
+        self.run("systemctl is-system-running --wait", within_s=BOOT_S_MAX)
+
+    def _start_again(self, push_button: Any) -> None:
+        before = self.sh("cat /proc/sys/kernel/random/boot_id")
+        push_button()
+        began = time.monotonic()
+        self._hang_up()
+        self.wait_until_up()
+        while self.sh("cat /proc/sys/kernel/random/boot_id") == before:  # We were faster than its shutdown.
+            if time.monotonic() - began > BOOT_S_MAX:
+                raise self._lost("the machine did not go down")
+            self._hang_up()
+            time.sleep(1)
+            self.wait_until_up()
+        progress(f"up again after {time.monotonic() - began:.0f} s")
+
+    def _connect(self) -> bool:
+        """Open the one connection that every command shares, and see whether a command gets through."""
+        if self.master is None or self.master.poll() is not None:
+            command = self._ssh("", "-M", "-N", "-o", "ConnectTimeout=20", "-o", "ServerAliveInterval=15")[:-1]
+            with (self.folder / "ssh.log").open("ab") as log:
+                self.master = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        for _ in range(25):
+            if (self.folder / "ssh").exists() or self.master.poll() is not None:
+                break
+            time.sleep(1)
+        check = subprocess.run(self._ssh("", "-O", "check")[:-1], capture_output=True, timeout=30, check=False)
+        return check.returncode == 0
+
+    def _hang_up(self) -> None:
+        if self.master is not None:
+            self.master.kill()
+            self.master.wait()
+            self.master = None
+        (self.folder / "ssh").unlink(missing_ok=True)
+
+    def _ssh(self, remote: str, *options: str) -> list[str]:
+        settings = {
+            "BatchMode": "yes",
+            "ControlPath": self.folder / "ssh",
+            "LogLevel": "ERROR",
+            "StrictHostKeyChecking": "no",
+            "UserKnownHostsFile": "/dev/null",
+            "IdentitiesOnly": "yes",
+        }
+        options += tuple(word for name, value in settings.items() for word in ("-o", f"{name}={value}"))
+        key = ["-F", "none", "-i", str(self.image.folder / "id_ed25519"), "-p", str(self.port)]
+        return ["ssh", *key, *options, "root@127.0.0.1", remote]
+
+    def _monitor(self, command: str) -> None:
+        """One command to qemu itself (QMP over its socket)."""
+        with socket.socket(socket.AF_UNIX) as door:
+            door.settimeout(30)
+            door.connect(str(self.folder / "qmp"))
+            lines = door.makefile("rw")
+            for word in ("qmp_capabilities", command):
+                lines.write(json.dumps({"execute": word}) + "\n")
+                lines.flush()
+                while "return" not in json.loads(lines.readline()):
+                    pass
+
+    def _lost(self, what: str) -> GuestError:
+        tail = "\n".join(self.console.splitlines()[-25:])
+        return GuestError(f"{what}\n--- the end of the console ---\n{tail}")
+
+
+@contextmanager
+def boot(suite: str = "bookworm", *, cpus: int = 4, memory_mib: int = 3072) -> Iterator[Machine]:
+    """A fresh machine, up, for the length of the block."""
+    disk = image(suite)
+    with tempfile.TemporaryDirectory(prefix="vm-") as name:
+        folder = Path(name)
+        port = _free_port()
+        began = time.monotonic()
+        with (folder / "qemu.log").open("wb") as log:
+            command = _qemu(disk, folder, port, cpus=cpus, memory_mib=memory_mib)
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        machine = Machine(disk, folder, port, process)
+        try:
+            machine.wait_until_up()
+            progress(f"{suite} is up after {time.monotonic() - began:.0f} s")
+            yield machine
+        finally:
+            machine.kill()
+            # Where continuous integration keeps what a failed run leaves behind.
+            with suppress(OSError):
+                shutil.copy(folder / "console", CACHE / f"console-{suite}.log")
+
+
+def _qemu(disk: Image, folder: Path, port: int, *, cpus: int, memory_mib: int) -> Sequence[str]:
+    return [
+        *("qemu-system-x86_64", "-accel", "tcg,thread=multi", "-machine", "q35", "-cpu", "max"),
+        *("-smp", str(cpus), "-m", str(memory_mib), "-display", "none", "-no-user-config"),
+        *disk.qemu_arguments,
+        *("-serial", f"file:{folder / 'console'}", "-qmp", f"unix:{folder / 'qmp'},server=on,wait=off"),
+        # `restrict` keeps the guest from every address but ours, and ours reaches only its ssh.
+        *(
+            "-netdev",
+            f"user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{port}-:22",
+            "-device",
+            "virtio-net-pci,netdev=net",
+        ),
+        *("-device", "virtio-rng-pci"),
+    ]
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def dependencies(python: str) -> Path:
+    """What our packages import, for one version of Python: a folder to put on its path. Made once, then kept."""
+    version = python.strip()
+    key = hashlib.sha256((PROJECT / "pyproject.toml").read_bytes()).hexdigest()[:12]
+    folder = CACHE / f"site-{version}-{key}"
+    with (CACHE / f"site-{version}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            progress(f"collecting the dependencies for Python {version}")
+            with tempfile.TemporaryDirectory(dir=CACHE) as made:
+                pip = [sys.executable, "-m", "pip", "install", "-q", "--only-binary=:all:", "--python-version", version]
+                subprocess.run([*pip, "--target", made, *_requirements()], check=True, timeout=BUILD_S_MAX)
+                shutil.copytree(made, folder)
+    return folder
+
+
+def _requirements() -> list[str]:
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    return [*project["dependencies"], *extras["agent"], *extras["server"], "pytest"]
+
+
+def progress(line: str) -> None:
+    """A line for whoever waits."""
+    print(f"  vm: {line}", flush=True)
