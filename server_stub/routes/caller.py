@@ -5,7 +5,8 @@ from typing import Annotated
 from fastapi import Depends, Path, Query, Request
 
 from server_stub.actors import Credential, read_authorization
-from server_stub.names import ResourceId
+from server_stub.errors import BadRequestError
+from server_stub.names import NameId, parse_resource_id
 from server_stub.state import state_of
 from server_stub.store.paging import Page
 
@@ -25,11 +26,19 @@ def _address(request: Request) -> str:
     return request.client.host if request.client else "127.0.0.1"
 
 
+def _project(project: Annotated[str, Path(description="UUID or slug of the project.", max_length=64)]) -> NameId:
+    # A dependency, since the framework takes no parameter of a path that becomes a record.
+    try:
+        return parse_resource_id(project)
+    except ValueError as error:
+        raise BadRequestError(f"project: {error}") from error
+
+
 Caller = Annotated[Credential, Depends(_credential)]
 """The credential that a request came with."""
 Address = Annotated[str, Depends(_address)]
 """Where a request came from."""
-ProjectId = Annotated[ResourceId, Path(description="UUID or slug of the project.")]
+ProjectId = Annotated[NameId, Depends(_project)]
 """The `{project}` of a path."""
 
 PageNumber = Annotated[int, Query(ge=0, le=2**32 - 1, description="Which part, from 1 on.")]
