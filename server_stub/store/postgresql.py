@@ -22,6 +22,8 @@ CONNECTIONS = 12
 """Measured: 8 to 16 hand out the most claims a second; more only queue inside the database."""
 WAIT_S_MAX = 10.0
 RELISTEN_S = 1.0
+HEAR_S = 0.2
+"""How long the listener takes to notice that it shall stop."""
 
 
 class PostgresTx(Tx):
@@ -137,7 +139,7 @@ class PostgresEngine:
 
     def _hear(self, connection: psycopg.Connection[Any]) -> None:
         while not self._closing.is_set():
-            for notice in connection.notifies(timeout=RELISTEN_S):
+            for notice in connection.notifies(timeout=HEAR_S):
                 self.on_notices([(notice.channel, notice.payload)])
 
 
