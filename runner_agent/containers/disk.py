@@ -11,6 +11,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,11 +27,37 @@ FAR_PAUSE_S_MIN = 2.0
 INODES_FREE_SHARE_MIN = 0.02
 
 
+# What a file costs at the least; so a limit in bytes is a limit in files too, empty ones included.
+BLOCK_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Free:
+    """What is left of a file system."""
+
+    bytes: int
+    files: int
+    files_all: int
+    """Zero where the file system makes inodes as it needs them."""
+
+    def scarce(self, bytes_min: int) -> bool:
+        """Whether the host itself is about to run out."""
+        return self.bytes < bytes_min or self.files < self.files_all * INODES_FREE_SHARE_MIN
+
+
+class Found(Enum):
+    """What a look may find."""
+
+    WITHIN = "within its limit"
+    OVER = "over its limit"
+    HOST = "within its limit, and the host is running out"
+
+
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What one look saw."""
+    """What one look found, and when the next is due."""
 
-    over: bool
+    found: Found
     again_in_s: float
 
 
@@ -45,25 +72,31 @@ class DiskGauge(Protocol):
 class NearGauge:
     """On the engine's host: the file system's free space first, the container's own files when that has shrunk."""
 
-    def __init__(self, paths: list[str], *, pid: int, limit_bytes: int, free_before: int, free_bytes_min: int) -> None:
+    def __init__(self, paths: list[str], *, pid: int, limit_bytes: int, before: Free, free_bytes_min: int) -> None:
         self._paths = paths
         self._pid = pid
         self._limit_bytes = limit_bytes
-        self._free_before = free_before
+        self._limit_files = limit_bytes // BLOCK_BYTES
+        self._before = before
         self._free_bytes_min = free_bytes_min
 
     def look(self) -> Look:
         """Over the limit, or the host's file system near its end."""
-        state = os.statvfs(self._paths[0])
-        free = state.f_bavail * state.f_frsize
-        if free < self._free_bytes_min or state.f_favail < state.f_files * INODES_FREE_SHARE_MIN:
-            return Look(over=True, again_in_s=PAUSE_S_MAX)
-        room = self._limit_bytes - (self._free_before - free)
-        if room >= 0:
-            return Look(over=False, again_in_s=min(PAUSE_S_MAX, max(PAUSE_S_MIN, room / WRITE_BYTES_PER_S_MAX)))
+        free = free_at(self._paths[0])
+        room = self._limit_bytes - (self._before.bytes - free.bytes)
+        suspect = room < 0 or self._before.files - free.files > self._limit_files
+        if free.scarce(self._free_bytes_min):
+            # No time to count. Whoever took more than it may while this happened has done it.
+            return Look(Found.OVER if suspect else Found.HOST, PAUSE_S_MAX)
+        if not suspect:
+            return Look(Found.WITHIN, min(PAUSE_S_MAX, max(PAUSE_S_MIN, room / WRITE_BYTES_PER_S_MAX)))
         began = time.monotonic()
-        over = counted_bytes(self._paths) + nameless_bytes(self._pid, self._paths) > self._limit_bytes
-        return Look(over=over, again_in_s=max(PAUSE_S_MIN, COUNT_PAUSE_FACTOR * (time.monotonic() - began)))
+        found = Found.OVER if self._over() else Found.WITHIN
+        return Look(found, max(PAUSE_S_MIN, COUNT_PAUSE_FACTOR * (time.monotonic() - began)))
+
+    def _over(self) -> bool:
+        taken = counted(self._paths, "--block-size=1") + nameless_bytes(self._pid, self._paths)
+        return taken > self._limit_bytes or counted(self._paths, "--inodes") > self._limit_files
 
 
 class FarGauge:
@@ -77,7 +110,8 @@ class FarGauge:
         """Over the limit, by the engine's own count."""
         began = time.monotonic()
         over = int(self._inspect().get("SizeRw") or 0) > self._limit_bytes
-        return Look(over=over, again_in_s=max(FAR_PAUSE_S_MIN, COUNT_PAUSE_FACTOR * (time.monotonic() - began)))
+        found = Found.OVER if over else Found.WITHIN
+        return Look(found, max(FAR_PAUSE_S_MIN, COUNT_PAUSE_FACTOR * (time.monotonic() - began)))
 
 
 def writable_paths(inspected: dict[str, Any]) -> list[str] | None:
@@ -88,21 +122,21 @@ def writable_paths(inspected: dict[str, Any]) -> list[str] | None:
     return paths if paths and all(os.access(path, os.R_OK | os.X_OK) for path in paths) else None
 
 
-def free_bytes_if_here(path: str) -> int | None:
-    """The same for an engine's directory; none where the engine is on another host."""
-    return free_bytes(path) if path and Path(path).exists() else None
+def free_if_here(path: str) -> Free | None:
+    """What is left for an engine's directory; none where the engine is on another host."""
+    return free_at(path) if path and Path(path).exists() else None
 
 
-def free_bytes(path: str | Path) -> int:
-    """What an ordinary process could still write on the file system of `path`."""
+def free_at(path: str | Path) -> Free:
+    """What an ordinary process could still take of the file system of `path`."""
     state = os.statvfs(path)
-    return state.f_bavail * state.f_frsize
+    return Free(state.f_bavail * state.f_frsize, state.f_favail, state.f_files)
 
 
-def counted_bytes(paths: list[str]) -> int:
-    """Disk that the files below take up, holes left out, hard links counted once. Follows no link."""
+def counted(paths: list[str], unit: str) -> int:
+    """Disk that the files below take up, or how many they are: holes left out, hard links once, no link followed."""
     # `du` and not a walk of our own: trees may be deeper than Python recurses, and names are hostile.
-    command = ["du", "--summarize", "--one-file-system", "--block-size=1", "--", *paths]
+    command = ["du", "--summarize", "--one-file-system", unit, "--", *paths]
     try:
         done = subprocess.run(command, capture_output=True, timeout=COUNT_S_MAX, check=False)  # noqa: S603 - fixed program, paths from the engine
     except subprocess.TimeoutExpired:

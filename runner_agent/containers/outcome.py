@@ -83,7 +83,11 @@ def fault_of(ending: Ending, *, cut: Cut | None, within_s: float, disk_bytes: in
     if cut is Cut.TIMEOUT:
         return _fault(FaultClass.TIMEOUT, f"killed after {within_s:g} s, the iteration's time limit", ending)
     if cut is Cut.DISK:
-        return _fault(FaultClass.DISK_LIMIT, f"killed for writing more than {disk_bytes} bytes (spec.disk)", ending)
+        return _fault(
+            FaultClass.DISK_LIMIT,
+            f"wrote more than {disk_bytes} bytes, or more files than that has blocks (spec.disk)",
+            ending,
+        )
     if ending.exit_code == 0:
         return None
     if ending.out_of_memory:

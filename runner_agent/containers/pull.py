@@ -151,7 +151,7 @@ class Pull:
             raise _fault(FaultClass.WRONG_PLATFORM, f"{asked} has {has}; this host needs {'/'.join(wanted)}")
 
     async def _make_room(self) -> None:
-        while self._root is not None and disk.free_bytes(self._root) < self._settings.disk_free_bytes_min:
+        while self._root is not None and disk.free_at(self._root).bytes < self._settings.disk_free_bytes_min:
             if not await self._cache.give_way():
                 raise _full(self._root, self._settings.disk_free_bytes_min)
 
@@ -174,11 +174,11 @@ class Pull:
 
     def _follow(self, stream: Stream, meter: PullMeter) -> None:
         """Read the engine's progress to its end. Hangs up, which ends the pull, where the disk runs short."""
-        free_before = disk.free_bytes(self._root) if self._root else 0
+        free_before = disk.free_at(self._root).bytes if self._root else 0
         for event in stream.lines():
             meter.feed(event)
             if self._root is not None:
-                self._check_disk(disk.free_bytes(self._root), free_before)
+                self._check_disk(disk.free_at(self._root).bytes, free_before)
 
     def _check_disk(self, free: int, free_before: int) -> None:
         if free < self._settings.disk_free_bytes_min:

@@ -104,8 +104,8 @@ class Run:
         self._drained = anyio.Event()
         self._ended = anyio.Event()
         self._lost: EngineCallError | None = None
-        self._over_disk = False
-        self._free_before: int | None = None
+        self._disk = disk.Found.WITHIN
+        self._free_before: disk.Free | None = None
         self._gauge: disk.DiskGauge | None = None
 
     async def record(self) -> IterationRecord:
@@ -122,6 +122,9 @@ class Run:
 
     async def _run(self) -> IterationRecord:
         order, settings = self._order, self._settings
+        self._free_before = disk.free_if_here(self._ground.facts.root_dir)
+        if self._free_before is not None and self._free_before.scarce(settings.disk_free_bytes_min):
+            raise self._host_full()
         name, labels = create.name(settings.identity, order), create.labels(settings.identity, order)
         async with (
             prepared(self._bench, order.number) as watch,
@@ -139,7 +142,6 @@ class Run:
     async def _play(self, box: Box, watch: Watch) -> Cut | None:
         """Start it and see it end. The order of these lines is the design; see the module's head."""
         silent_s_max = self._order.within_s + LISTEN_MARGIN_S
-        self._free_before = disk.free_bytes_if_here(self._ground.facts.root_dir)
         async with tasks() as group:
             output = await box.output(silent_s_max=silent_s_max)
             with hung_up(output), hung_up(await box.exit(silent_s_max=silent_s_max)) as ending:
@@ -172,7 +174,9 @@ class Run:
             return None
         await box.kill()
         await await_death(self._ended)
-        return Cut.DISK if self._over_disk else Cut.TIMEOUT
+        if self._disk is disk.Found.HOST:
+            raise self._host_full()
+        return Cut.DISK if self._disk is disk.Found.OVER else Cut.TIMEOUT
 
     async def _listen(self, output: Stream) -> None:
         def read() -> None:
@@ -216,9 +220,15 @@ class Run:
             paths,
             pid=int(inspected["State"]["Pid"]),
             limit_bytes=limit_bytes,
-            free_before=self._free_before,
+            before=self._free_before,
             free_bytes_min=self._settings.disk_free_bytes_min,
         )
+
+    def _host_full(self) -> HostFault:
+        message = (
+            f"{self._ground.facts.root_dir} has less than {self._settings.disk_free_bytes_min} bytes, or no files, free"
+        )
+        return HostFault(FaultClass.HOST_DISK_FULL, Stage.ITERATE, message)
 
     def _sized(self, box: Box) -> dict[str, Any]:
         found: dict[str, Any] = self._door.ask("GET", f"/containers/{box.id}/json", params={"size": 1})
@@ -227,17 +237,18 @@ class Run:
     async def _watch_disk(self, limit: anyio.CancelScope) -> None:
         while self._gauge is not None:
             look = await self._door.call(self._gauge.look)
-            if look.over:
-                self._over_disk = True
+            if look.found is not disk.Found.WITHIN:
+                self._disk = look.found
                 limit.cancel()
                 return
             await anyio.sleep(look.again_in_s)
 
     async def _last_look(self) -> Cut | None:
         """A command that wrote too much and left between two looks has still written too much."""
-        if self._gauge is not None and (await self._door.call(self._gauge.look)).over:
-            return Cut.DISK
-        return None
+        if self._gauge is None:
+            return None
+        look = await self._door.call(self._gauge.look)
+        return Cut.DISK if look.found is disk.Found.OVER else None
 
     async def _conclude(self, box: Box, watch: Watch, cut: Cut | None, inspected: dict[str, Any]) -> IterationRecord:
         ending = outcome.ending_of(inspected["State"])
