@@ -4,6 +4,7 @@ Clients of that API decode strictly what they know and ignore the rest: a member
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -17,7 +18,7 @@ NEVER_STARTED = -1
 """The exit code of an iteration that has none: clients need a number."""
 
 
-def job_json(row: Row, spec: dict[str, Any]) -> dict[str, Any]:
+def job_json(row: Row, spec: Mapping[str, Any]) -> dict[str, Any]:
     """What lists show of a job, and every page of one."""
     return {
         "uuid": row["uuid"],

@@ -4,6 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from runner_protocol.states import TERMINAL, JobState
+from server_stub.entity_json import spec_json
 from server_stub.errors import NotFoundError
 from server_stub.job_json import attempt_json, job_json, output_json, result_json, waiting_json
 from server_stub.settings import Settings
@@ -22,7 +23,7 @@ def job_view(
     if row is None:
         raise NotFoundError(f"there is no job {uuid}")
     spec = specs.by_id(tx, row["spec_id"])
-    view = job_json(row, specs.spec_json(spec))
+    view = job_json(row, spec_json(spec))
     view["attempts"] = [attempt_json(attempt) for attempt in job_reads.attempts(tx, row["id"])]
     state = JobState(row["state"])
     if state is JobState.PENDING:

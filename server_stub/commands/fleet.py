@@ -159,21 +159,23 @@ def create_spec(  # noqa: PLR0917  Every option of the verb is a parameter; type
     config: ConfigOption = None,
 ) -> None:
     """Make a class of machine."""
+    from server_stub.entity_json import spec_json
     from server_stub.store import specs as store
 
     given = {"name": name, "architecture": architecture, "cpu": cpu, "network": network, "fallback": fallback}
     body = _spec_body(given | {"memory": memory_mib << 20, "disk": disk_mib << 20, "sandbox": sandbox})
     made = once(database, config, partial(store.create, body=body), create=True)
-    show_one(store.spec_json(made), as_json=as_json)
+    show_one(spec_json(made), as_json=as_json)
 
 
 @specs.command("list")
 def list_specs(as_json: JsonOption = False, database: DatabaseOption = None, config: ConfigOption = None) -> None:
     """All specs that are not archived."""
+    from server_stub.entity_json import spec_json
     from server_stub.store import specs as store
 
     rows = once(database, config, store.everything)
-    shown = [store.spec_json(row) for row in rows]
+    shown = [spec_json(row) for row in rows]
     columns = {"SPEC": "slug", "CPUS": "cpu", "MEMORY": "memory", "DISK": "disk", "ARCHITECTURE": "architecture"}
     show_rows(shown, columns | {"NETWORK": "network", "FALLBACK": "fallback", "UUID": "uuid"}, as_json=as_json)
 

@@ -28,7 +28,7 @@ def list_jobs(
 ) -> None:
     """Jobs of all projects, the newest first."""
     rows = once(database, config, partial(_list, states=state, limit=limit))
-    columns = {"JOB": "uuid", "STATE": "status", "PROJECT": "project", "SPEC": "spec", "RUNNER": "runner_name"}
+    columns = {"JOB": "uuid", "STATE": "status", "PROJECT": "project", "SPEC": "spec_slug", "RUNNER": "runner_name"}
     columns |= {"ATTEMPT": "attempt", "CREATED": "created_ago", "NOTE": "note"}
     show_rows(rows, columns, as_json=as_json)
 
@@ -72,13 +72,19 @@ def show_queue(as_json: JsonOption = False, database: DatabaseOption = None, con
 def _list(tx: "Tx", states: list[str] | None, limit: int) -> list[dict[str, Any]]:
     from server_stub.job_json import job_json
     from server_stub.store import job_reads
+    from server_stub.store.paging import Page
 
-    rows, _ = job_reads.page(tx, job_reads.Page(limit, 0), states=states)
+    rows, _ = job_reads.page(tx, Page(limit, 0, descending=True), states=states)
     shown = []
     for row in rows:
-        job = job_json(row, row["spec_slug"])
+        job = job_json(row, {"slug": row["spec_slug"]})
         note = (job["fault"] or {}).get("message") or (job["progress"] or {}).get("stage")
-        extra = {"project": row["project_slug"], "runner_name": row["runner_name"], "note": note}
+        extra = {
+            "project": row["project_slug"],
+            "spec_slug": row["spec_slug"],
+            "runner_name": row["runner_name"],
+            "note": note,
+        }
         shown.append(job | extra | {"created_ago": ago(row["created_ms"])})
     return shown
 

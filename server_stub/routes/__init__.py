@@ -2,7 +2,12 @@
 
 from fastapi import APIRouter
 
-from server_stub.routes import agents
+from server_stub.routes import agents, jobs, runners, specs
 
-ROUTERS: list[APIRouter] = [agents.router]
+ROUTERS: list[APIRouter] = [
+    jobs.router,
+    runners.router,
+    specs.router,
+    agents.router,
+]
 """Every router of the API, in the order of the OpenAPI page. A new file of routes is added here."""

@@ -1,12 +1,12 @@
 """Reads jobs and the queue back: one job with all that is known of it, pages of jobs, and who could take what."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from uuid import UUID
 
 from runner_protocol.messages import HostState
 from runner_protocol.states import LEASED
 from server_stub.store.jobs import within
+from server_stub.store.paging import Page, Where, named
 from server_stub.store.tx import Row, Tx
 from server_stub.waiting import RunnerFacts, RunnerState, Waiting, runner_state, why_waiting
 
@@ -22,15 +22,6 @@ _RUNNERS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Which part of a list is wanted."""
-
-    limit: int
-    offset: int
-    descending: bool = True
-
-
 def find(tx: Tx, uuid: UUID, project_id: int | None = None) -> Row | None:
     """One job with its runner and project, where it is of that project (or of any, for an operator)."""
     row = tx.one(f"{_JOB} WHERE j.uuid = :uuid", uuid=str(uuid))
@@ -41,14 +32,14 @@ def page(
     tx: Tx, wanted: Page, *, project_id: int | None = None, states: Sequence[str] | None = None
 ) -> tuple[list[Row], int]:
     """Some jobs by age, and how many there are."""
-    where = "(CAST(:project AS BIGINT) IS NULL OR j.project_id = :project)"
+    where = Where()
+    if project_id is not None:
+        where.add("j.project_id = :project", project=project_id)
     if states is not None:
-        where += " AND j.state {any:states}"
-    values = {"project": project_id} | ({} if states is None else {"states": list(states)})
-    way = "DESC" if wanted.descending else "ASC"
-    order = f"ORDER BY j.created_ms {way}, j.id {way} LIMIT :limit OFFSET :offset"
-    rows = tx.all(f"{_JOB} WHERE {where} {order}", limit=wanted.limit, offset=wanted.offset, **values)
-    return rows, tx.value(f"SELECT COUNT(*) FROM job j WHERE {where}", **values)
+        where.add("j.state {any:states}", states=list(states))
+    order = f"ORDER BY j.created_ms {wanted.way}, j.id {wanted.way} LIMIT :limit OFFSET :offset"
+    rows = tx.all(f"{_JOB} WHERE {where.sql} {order}", **where.values, **wanted.values)
+    return rows, tx.value(f"SELECT COUNT(*) FROM job j WHERE {where.sql}", **where.values)
 
 
 def attempts(tx: Tx, job_id: int) -> list[Row]:
@@ -67,6 +58,24 @@ def runners(tx: Tx, *, spec_id: int | None = None, archived: bool = False) -> li
         where += " AND EXISTS (SELECT 1 FROM runner_spec x WHERE x.runner_id = r.id AND x.spec_id = :spec)"
     values = {} if spec_id is None else {"spec": spec_id}
     return tx.all(f"{_RUNNERS} WHERE {where} ORDER BY r.name, r.id", **values)
+
+
+def runner(tx: Tx, runner_id: int) -> Row:
+    """One runner, as `runners` shows it."""
+    return tx.all(f"{_RUNNERS} WHERE r.id = :id", id=runner_id)[0]
+
+
+def runners_page(
+    tx: Tx, wanted: Page, sort: str, *, name: str | None, search: str | None, archived: bool
+) -> tuple[list[Row], int]:
+    """One page of runners by `sort` (`name` or `created`), and how many there are."""
+    where = named(name, search, archived=archived)
+    order = f"{'created_ms' if sort == 'created' else 'name'} {wanted.way}, id"
+    ids = f"SELECT id FROM runner WHERE {where.sql} ORDER BY {order} LIMIT :limit OFFSET :offset"
+    found = [row["id"] for row in tx.all(ids, **where.values, **wanted.values)]
+    rows = {row["id"]: row for row in tx.all(f"{_RUNNERS} WHERE r.id {{any:ids}}", ids=found)}
+    total = tx.value(f"SELECT COUNT(*) FROM runner WHERE {where.sql}", **where.values)
+    return [rows[runner_id] for runner_id in found], total
 
 
 def state_of(row: Row, now_ms: int, lost_ms: int) -> RunnerState:

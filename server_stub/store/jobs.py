@@ -5,7 +5,6 @@ for it, so that of two callers one wins and the other learns that it did not. De
 """
 
 import json
-import secrets
 from typing import Any
 from uuid import UUID
 
@@ -16,7 +15,7 @@ from runner_protocol.messages import Progress
 from runner_protocol.results import Fault
 from runner_protocol.states import LEASED, TERMINAL, JobState, sources
 from server_stub.leases import End, Held, Requeue
-from server_stub.names import uuid7
+from server_stub.store.fresh import fresh_uuid
 from server_stub.store.tx import Row, Tx
 
 
@@ -41,9 +40,9 @@ def enqueue(
 ) -> UUID:
     """Queue one job for a report. After the commit, an idle runner with the spec is woken."""
     now_ms = tx.now_ms()
-    uuid = uuid7(now_ms, secrets.token_bytes(10))
+    uuid = fresh_uuid(now_ms)
     row: dict[str, Any] = {
-        "uuid": str(uuid),
+        "uuid": uuid,
         "project_id": project_id,
         "organization_id": organization_id,
         "report_id": report_id,
@@ -60,7 +59,7 @@ def enqueue(
     request = (job_id, to_json(work), json.dumps(settings), to_json(registry_auth))
     tx.insert("job_request", ("job_id", "work", "settings", "registry_auth"), [request])
     tx.notify("job_queued", str(spec_id))
-    return uuid
+    return UUID(uuid)
 
 
 def request_of(tx: Tx, job_id: int) -> Row:

@@ -1,27 +1,19 @@
 """Runner keys: made once, shown once, kept as SHA-256 only. Two are valid while one replaces the other."""
 
-import hashlib
 import hmac
 import re
-import secrets
-import string
 
+from server_stub.actors import KEY_CHARACTERS, RUNNER_KEY_PREFIX
 from server_stub.errors import UnauthorizedError
+from server_stub.store.fresh import fresh_key, sha256_of
 from server_stub.store.tx import Row, Tx
 
-PREFIX = "bencher_runner_"
-_KEY = re.compile(PREFIX + r"[0-9A-Za-z]{30}")
-_ALPHABET = string.ascii_letters + string.digits
+_KEY = re.compile(rf"{RUNNER_KEY_PREFIX}[0-9A-Za-z]{{{KEY_CHARACTERS}}}")
 
 
 def make_key() -> str:
     """A new key: 30 letters and digits carry 178 bits of chance."""
-    return PREFIX + "".join(secrets.choice(_ALPHABET) for _ in range(30))
-
-
-def digest_of(key: str) -> str:
-    """What is stored of a key: a key of so much chance needs no salt and no slow hash."""
-    return hashlib.sha256(key.encode()).hexdigest()
+    return fresh_key(RUNNER_KEY_PREFIX, KEY_CHARACTERS)
 
 
 def add_key(tx: Tx, runner_id: int, *, overlap_ms: int = 0) -> str:
@@ -34,7 +26,7 @@ def add_key(tx: Tx, runner_id: int, *, overlap_ms: int = 0) -> str:
         runner=runner_id,
         until=now_ms + overlap_ms,
     )
-    tx.insert("runner_key", ("runner_id", "sha256", "created_ms"), [(runner_id, digest_of(key), now_ms)])
+    tx.insert("runner_key", ("runner_id", "sha256", "created_ms"), [(runner_id, sha256_of(key), now_ms)])
     return key
 
 
@@ -50,7 +42,7 @@ def authenticate(tx: Tx, runner: str, key: str | None) -> Row:
     """
     if key is None or not _KEY.fullmatch(key):
         raise UnauthorizedError("a runner key is needed: `Authorization: Bearer bencher_runner_…`")
-    digest = digest_of(key)
+    digest = sha256_of(key)
     row = tx.one(
         "SELECT r.*, k.sha256 FROM runner_key k JOIN runner r ON r.id = k.runner_id"
         " WHERE k.sha256 = :digest AND (k.expires_ms IS NULL OR k.expires_ms > :now) AND r.archived_ms IS NULL",

@@ -1,14 +1,14 @@
 """Runners: who they are, which jobs they may take, and whether they are drained."""
 
-import secrets
 from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
 from runner_protocol.jobs import Spec
+from server_stub.edits import RunnerChange
 from server_stub.errors import ConflictError, NotFoundError
-from server_stub.names import unique_slug, uuid7
 from server_stub.store import specs
+from server_stub.store.fresh import free_slug, fresh_uuid
 from server_stub.store.runner_keys import add_key, drop_keys
 from server_stub.store.tx import Row, Tx
 
@@ -19,14 +19,12 @@ CHANGED = "runner_changed"
 def create(tx: Tx, name: str, slug: str | None = None) -> tuple[UUID, str]:
     """Make a runner; return its UUID and its key, which is never shown again. A taken slug is a `ConflictError`."""
     now_ms = tx.now_ms()
-    uuid = uuid7(now_ms, secrets.token_bytes(10))
-    taken = {row["slug"] for row in tx.all("SELECT slug FROM runner")}
-    if slug is not None and slug in taken:
+    if slug is not None and tx.value("SELECT 1 FROM runner WHERE slug = :slug", slug=slug):
         raise ConflictError(f"slug: a runner has the slug {slug!r} already")
-    chosen = slug or unique_slug(name, taken, now_ms // 1000, secrets.randbelow)
+    uuid, chosen = fresh_uuid(now_ms), slug or free_slug(tx, "runner", name)
     columns = ("uuid", "name", "slug", "created_ms", "modified_ms")
-    made = tx.insert("runner", columns, [(str(uuid), name, chosen, now_ms, now_ms)], returning="id")
-    return uuid, add_key(tx, made[0]["id"])
+    made = tx.insert("runner", columns, [(uuid, name, chosen, now_ms, now_ms)], returning="id")
+    return UUID(uuid), add_key(tx, made[0]["id"])
 
 
 def find(tx: Tx, named: str, *, by_name: bool = False) -> Row:
@@ -48,11 +46,20 @@ def rotate_key(tx: Tx, runner: Row, overlap_ms: int) -> str:
 
 def update(tx: Tx, runner: Row, changes: Mapping[str, Any]) -> None:
     """Change columns of a runner, and let whoever serves its poll look again."""
-    columns = ", ".join(f"{column} = :{column}" for column in changes)
-    tx.run(
-        f"UPDATE runner SET {columns}, modified_ms = :now WHERE id = :id", **changes, now=tx.now_ms(), id=runner["id"]
-    )
+    columns = "".join(f"{column} = :{column}, " for column in changes)
+    tx.run(f"UPDATE runner SET {columns}modified_ms = :now WHERE id = :id", **changes, now=tx.now_ms(), id=runner["id"])
     tx.notify(CHANGED, str(runner["id"]))
+
+
+def change(tx: Tx, runner: Row, body: RunnerChange) -> None:
+    """Rename, archive or bring back. Raises `ConflictError` on a taken slug."""
+    changes: dict[str, Any] = {name: value for name in ("name", "slug") if (value := getattr(body, name)) is not None}
+    taken = "SELECT 1 FROM runner WHERE slug = :slug AND id <> :id"
+    if body.slug is not None and tx.value(taken, slug=body.slug, id=runner["id"]):
+        raise ConflictError(f"slug: a runner has the slug {body.slug!r} already")
+    if body.archived is not None:
+        changes["archived_ms"] = (runner["archived_ms"] or tx.now_ms()) if body.archived else None
+    update(tx, runner, changes)
 
 
 def drain(tx: Tx, runner: Row, reason: str | None) -> None:
@@ -91,6 +98,12 @@ def spec_ids(tx: Tx, runner_id: int) -> list[int]:
     """The specs that a runner takes jobs of."""
     rows = tx.all("SELECT spec_id FROM runner_spec WHERE runner_id = :runner ORDER BY spec_id", runner=runner_id)
     return [row["spec_id"] for row in rows]
+
+
+def spec_uuids(tx: Tx, runner_id: int) -> list[str]:
+    """The same, as the API names them."""
+    sql = "SELECT s.uuid FROM runner_spec x JOIN spec s ON s.id = x.spec_id WHERE x.runner_id = :runner ORDER BY s.uuid"
+    return [row["uuid"] for row in tx.all(sql, runner=runner_id)]
 
 
 def spec_slugs(tx: Tx, runner_id: int) -> list[str]:

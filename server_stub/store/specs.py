@@ -1,27 +1,25 @@
 """Specs: the classes of machine that jobs ask for and runners offer, global to the server. At most one is fallback."""
 
-import secrets
 from collections.abc import Mapping
 from typing import Any
 
 from server_stub.edits import NewSpec
 from server_stub.errors import ConflictError, NotFoundError
-from server_stub.names import unique_slug, uuid7
+from server_stub.store.fresh import free_slug, fresh_uuid
+from server_stub.store.paging import Page, named
 from server_stub.store.tx import Row, Tx
-from server_stub.times import from_ms
 
 
 def create(tx: Tx, body: NewSpec) -> Row:
     """Make a spec. Raises `ConflictError` on a taken name or slug."""
     now_ms = tx.now_ms()
-    taken = {row["slug"] for row in tx.all("SELECT slug FROM spec")}
     _refuse_taken(tx, {"name": body.name, "slug": body.slug}, but_id=0)
     if body.fallback:
         _clear_fallback(tx)
     row: dict[str, Any] = {
-        "uuid": str(uuid7(now_ms, secrets.token_bytes(10))),
+        "uuid": fresh_uuid(now_ms),
         "name": body.name,
-        "slug": body.slug or unique_slug(body.name, taken, now_ms // 1000, secrets.randbelow),
+        "slug": body.slug or free_slug(tx, "spec", body.name),
         "os": body.os,
         "architecture": body.architecture,
         "sandbox": body.sandbox,
@@ -57,10 +55,15 @@ def everything(tx: Tx) -> list[Row]:
     return tx.all("SELECT * FROM spec WHERE archived_ms IS NULL ORDER BY name")
 
 
-def page(tx: Tx, where: str, order: str, limit: int, offset: int, **values: Any) -> tuple[list[Row], int]:
-    """One page of the specs that fulfil a condition, and how many there are."""
-    rows = tx.all(f"SELECT * FROM spec WHERE {where} ORDER BY {order} LIMIT :l OFFSET :o", l=limit, o=offset, **values)
-    return rows, tx.value(f"SELECT COUNT(*) FROM spec WHERE {where}", **values)
+def page(
+    tx: Tx, wanted: Page, sort: str, *, name: str | None, search: str | None, archived: bool
+) -> tuple[list[Row], int]:
+    """One page of specs by `sort` (`name` or `created`), and how many there are."""
+    where = named(name, search, archived=archived)
+    order = f"{'created_ms' if sort == 'created' else 'name'} {wanted.way}, id"
+    sql = f"SELECT * FROM spec WHERE {where.sql} ORDER BY {order} LIMIT :limit OFFSET :offset"
+    total = tx.value(f"SELECT COUNT(*) FROM spec WHERE {where.sql}", **where.values)
+    return tx.all(sql, **where.values, **wanted.values), total
 
 
 def update(tx: Tx, spec: Row, changes: Mapping[str, Any]) -> Row:
@@ -84,14 +87,6 @@ def update(tx: Tx, spec: Row, changes: Mapping[str, Any]) -> Row:
 def delete(tx: Tx, spec: Row) -> None:
     """Delete a spec. Raises `ConflictError` where a runner, a job, a testbed or a report refers to it."""
     tx.run("DELETE FROM spec WHERE id = :id", id=spec["id"])
-
-
-def spec_json(row: Row) -> dict[str, Any]:
-    """A spec as the API shows it."""
-    plain = ("uuid", "name", "slug", "os", "architecture", "sandbox", "cpu", "memory", "disk")
-    times = ("fallback", "created", "modified", "archived")
-    shown = {name: row[name] for name in plain} | {"network": bool(row["network"])}
-    return shown | {name: from_ms(row[f"{name}_ms"]) for name in times}
 
 
 def _clear_fallback(tx: Tx) -> None:
