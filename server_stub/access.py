@@ -11,6 +11,8 @@ A token whose signature or time is wrong is 400 on both, its user being unknown 
 with a key or token is 401, with one message for all.
 """
 
+from dataclasses import dataclass
+
 from server_stub.actors import KEY_RIGHTS, RIGHTS, Actor, Credential, CredentialKind, Right, Role, well_formed
 from server_stub.errors import (
     ApiError,
@@ -25,6 +27,30 @@ from server_stub.store.tx import Row, Tx
 from server_stub.tokens import verify
 
 PUBLIC_RIGHTS = frozenset({Right.VIEW})
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """A project opened for someone, within one transaction."""
+
+    tx: Tx
+    actor: Actor
+    project: Row
+
+    @property
+    def project_id(self) -> int:
+        """The id of the project's row."""
+        return int(self.project["id"])
+
+    @property
+    def project_uuid(self) -> str:
+        """What every entity shows of its project."""
+        return str(self.project["uuid"])
+
+    def refuse_key(self, why: str) -> None:
+        """Raise `ForbiddenError` where a project key asks: `why` says what it may not do."""
+        if self.actor.project_id is not None:
+            raise ForbiddenError(f"a project key {why}")
 
 
 def actor_of(tx: Tx, credential: Credential) -> Actor:

@@ -4,7 +4,7 @@ Typed dictionaries: they type what `entity_json` builds, and the OpenAPI page is
 there; what is unknown is null. Times are RFC 3339 in UTC.
 """
 
-from typing import Literal
+from typing import Literal, NotRequired
 
 from typing_extensions import TypedDict  # pydantic reads typing's own only from Python 3.12 on.
 
@@ -223,3 +223,113 @@ class PlotJson(TypedDict):
     measures: list[str]
     created: str
     modified: str
+
+
+class OneMetricJson(TypedDict):
+    """A metric with all that belongs to it. `uuid` is the metric's."""
+
+    uuid: str
+    report: str
+    iteration: int
+    start_time: str
+    end_time: str
+    branch: BranchJson
+    testbed: TestbedJson
+    benchmark: BenchmarkJson
+    measure: MeasureJson
+    metric: MetricJson
+    threshold: ThresholdModelJson | None
+    boundary: BoundaryJson | None
+    alert: AlertStateJson | None
+
+
+class PerfMetricJson(TypedDict):
+    """One point of a series."""
+
+    report: str
+    iteration: int
+    start_time: str
+    end_time: str
+    version: VersionJson
+    metric: MetricJson
+    threshold: ThresholdModelJson | None
+    boundary: BoundaryJson | None
+    alert: AlertStateJson | None
+
+
+class PerfSeriesJson(TypedDict):
+    """The metrics of one combination, the oldest version first."""
+
+    branch: BranchJson
+    testbed: TestbedJson
+    benchmark: BenchmarkJson
+    measure: MeasureJson
+    metrics: list[PerfMetricJson]
+
+
+class PerfJson(TypedDict):
+    """Series of metrics. The times are those that were asked for."""
+
+    project: ProjectJson
+    start_time: str | None
+    end_time: str | None
+    results: list[PerfSeriesJson]
+
+
+class AllowedJson(TypedDict):
+    """Whether the caller has a permission."""
+
+    allowed: bool
+
+
+class ProjectKeyJson(TypedDict):
+    """A project key, without the key."""
+
+    uuid: str
+    project: str
+    name: str
+    creation: str
+    expiration: str
+    revoked: NotRequired[str]
+
+
+class NewProjectKeyJson(ProjectKeyJson):
+    """A project key that was just made. The key is not shown again."""
+
+    key: str
+
+
+class TokenJson(TypedDict):
+    """An API token or a user key, without its text."""
+
+    uuid: str
+    user: str
+    name: str
+    creation: str
+    expiration: str
+    revoked: NotRequired[str]
+
+
+class NewTokenJson(TokenJson):
+    """An API token that was just made. It is not shown again."""
+
+    token: str
+
+
+class AccountJson(UserJson):
+    """A user, as he and administrators see him."""
+
+    email: str
+    admin: bool
+    locked: bool
+    created: str
+
+
+class OrganizationJson(TypedDict):
+    """An organization. `claimed`: since when it has a member."""
+
+    uuid: str
+    name: str
+    slug: str
+    created: str
+    claimed: str | None

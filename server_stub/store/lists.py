@@ -1,0 +1,58 @@
+"""Reads many rows: a part of a list with its total, and what other rows refer to, by id. One statement each."""
+
+from collections.abc import Iterable
+from uuid import UUID
+
+from server_stub.store.nouns import Noun
+from server_stub.store.paging import Page, Where, like
+from server_stub.store.tx import Row, Tx
+
+Part = tuple[list[Row], int]
+"""Some rows of a list, and how many the whole list has."""
+
+
+def by_ids(tx: Tx, table: str, ids: Iterable[int | None]) -> dict[int, Row]:
+    """Rows of a table by id; ids that are None are left out."""
+    wanted = sorted({one for one in ids if one is not None})
+    return (
+        {row["id"]: row for row in tx.all(f"SELECT * FROM {table} WHERE id {{any:ids}}", ids=wanted)} if wanted else {}
+    )
+
+
+def part(tx: Tx, select: str, source: str, where: Where, order: str, page: Page) -> Part:
+    """Rows of `SELECT … FROM source WHERE … ORDER BY order`, and the total."""
+    sql = f"SELECT {select} FROM {source} WHERE {where.sql} ORDER BY {order} LIMIT :limit OFFSET :offset"
+    rows = tx.all(sql, **where.values, **page.values)
+    return rows, tx.value(f"SELECT COUNT(*) FROM {source} WHERE {where.sql}", **where.values)
+
+
+def find_in(where: Where, text: str | None, *columns: str) -> None:
+    """Ask for rows that hold `text` in one of the columns, in whichever case."""
+    if text is not None:
+        shown = " OR ".join(f"LOWER({column}) LIKE LOWER(:search) ESCAPE '!'" for column in columns)
+        where.add(f"({shown})", search=like(text))
+
+
+def exactly(where: Where, column: str, value: object) -> None:
+    """Ask for a value of a column, where one is wanted."""
+    if value is not None:
+        where.add(f"{column} = :{column.rpartition('.')[2]}", **{column.rpartition(".")[2]: value})
+
+
+def nouns(
+    tx: Tx, noun: Noun, project_id: int, page: Page, *, name: str | None, search: str | None, archived: bool
+) -> Part:
+    """Branches, testbeds, benchmarks or measures of a project, by name."""
+    where = Where()
+    where.add("project_id = :project", project=project_id)
+    where.add(f"archived_ms IS {'NOT ' if archived else ''}NULL")
+    exactly(where, "name", name)
+    find_in(where, search, "name", "slug", "uuid")
+    return part(tx, "*", noun, where, f"name {page.way}, id {page.way}", page)
+
+
+def id_within(tx: Tx, table: str, uuid: UUID, owner: str, owner_id: int) -> int | None:
+    """The id of a row that belongs to an owner, by its UUID."""
+    sql = f"SELECT id FROM {table} WHERE uuid = :uuid AND {owner} = :owner"
+    found: int | None = tx.value(sql, uuid=str(uuid), owner=owner_id)
+    return found
