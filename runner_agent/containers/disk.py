@@ -10,6 +10,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -171,9 +172,8 @@ def _space(process: Path) -> Path | None:
 
 def _open_files(process: Path) -> Iterator[os.stat_result]:
     for folder in ("fd", "map_files"):
-        try:
-            for entry in os.scandir(process / folder):
-                yield entry.stat()
-        except OSError:
-            # It ended while we looked, or closed the very file.
-            continue
+        # The process may end while we look, or close the very file.
+        with suppress(OSError), os.scandir(process / folder) as entries:
+            for entry in entries:
+                with suppress(OSError):
+                    yield entry.stat()

@@ -35,7 +35,7 @@ class Harm:
 
 
 HARMS = {
-    "fork bomb": Harm("PidsLimit, then the timeout", "f() { f | f & }; f; sleep 60", FaultClass.TIMEOUT, within_s=2),
+    "fork bomb": Harm("PidsLimit, then the timeout", "perl -e 'fork while 1'", FaultClass.TIMEOUT, within_s=2),
     "memory bomb": Harm(
         "Memory = MemorySwap; the kernel's OOM killer",
         "perl -e 'my @a; push @a, chr(65) x 1048576 while 1'",
