@@ -91,6 +91,29 @@ def exec_(  # noqa: PLR0917  Every option of the verb is a parameter; typer pass
     raise typer.Exit(_live(lambda: run_here(job_of(work, machine, budgets), config, as_json=as_json)))
 
 
+@app.command()
+def restore(config: Config = None) -> None:
+    """Put the host back as a killed agent found it, and remove its containers. For `ExecStopPost=` and by hand."""
+    from runner_agent.wiring import restore_here
+
+    raise typer.Exit(_live(lambda: restore_here(config)))
+
+
+@app.command()
+def status(
+    config: Config = None, as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False
+) -> None:
+    """Show how the agent on this host stands, without asking anybody."""
+    import json
+
+    from runner_agent.settings import load
+    from runner_agent.upkeep import standing
+
+    with _explained_faults():
+        lines = list(standing(load(config).settings))
+        print(json.dumps(lines) if as_json else "\n".join(f"{name + ':':<17}{value}" for name, value in lines))
+
+
 @config_app.command("check")
 def config_check(config: Config = None) -> None:
     """Read the settings as `run` would, and print each with the place where it was set."""

@@ -1,10 +1,9 @@
 """The seam between running a job and keeping the host quiet: where a container goes, and who watches it.
 
-Holds only records and protocols. `isolation.py` keeps the promise on a real host; `OpenHost` makes none.
+Holds only records and protocols. `isolation.py` keeps the promise on a real host; `OpenBench` makes none.
 """
 
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -94,20 +93,3 @@ class OpenBench:
     async def end(self) -> Observation:
         """Nothing is known."""
         return Observation(Verdict(word=Word.UNKNOWN))
-
-
-class OpenHost:
-    """A machine that is left as it is."""
-
-    def __init__(self, record: HostRecord, note: str) -> None:
-        self._record = record
-        self._note = note
-
-    def record(self) -> HostRecord:
-        """As it was given."""
-        return self._record
-
-    @asynccontextmanager
-    async def hold(self, spec: Spec) -> AsyncIterator[Bench]:
-        """Hold nothing."""
-        yield OpenBench(self._note)

@@ -265,7 +265,8 @@ class Daemon:
         if report is None:
             log.warning("job_forgotten")
             return JobEnded(spooled=False)
-        log.info("job_ended", outcome=report.outcome, fault=report.fault and report.fault.kind, stage_s=report.stage_s)
+        took_s = {stage.value: round(seconds, 3) for stage, seconds in report.stage_s.items()}
+        log.info("job_ended", outcome=report.outcome, fault=report.fault and report.fault.kind, took_s=took_s)
         host_at_fault = _host_at_fault(report)
         self._swept = self._swept and not host_at_fault
         return JobEnded(spooled=True, host_at_fault=host_at_fault)

@@ -7,6 +7,7 @@ reader sees the old or the new, never a mixture.
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from runner_agent.trust import summarise
 from runner_protocol.jobs import ClaimedJob
 from runner_protocol.messages import TAIL_CHARACTERS_MAX, Progress
 from runner_protocol.results import (
@@ -19,7 +20,6 @@ from runner_protocol.results import (
     Outcome,
     RunReport,
     Stage,
-    Trust,
 )
 
 
@@ -37,7 +37,6 @@ class Ledger:
         self.baseline_digest: str | None = None
         self.host: HostRecord | None = None
         self.isolation: IsolationRecord | None = None
-        self.trust: Trust | None = None
         self._clock = clock
         self._stage_s: dict[Stage, float] = {}
         self._fraction: float | None = None
@@ -78,6 +77,7 @@ class Ledger:
 
     def report(self, outcome: Outcome, fault: Fault | None = None) -> RunReport:
         """Close the book, within the bytes that the claim allows."""
+        trust = summarise(self.iterations) if self.iterations else None
         report = RunReport(
             job=self.job.job,
             attempt=self.job.attempt,
@@ -88,7 +88,7 @@ class Ledger:
             iterations=list(self.iterations),
             host=self.host,
             isolation=self.isolation,
-            trust=self.trust,
+            trust=trust,
             stage_s=self._stage_s,
         )
         return fitted(report, self.job.limits.report_bytes_max)

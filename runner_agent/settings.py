@@ -73,6 +73,21 @@ class EngineTable(Table):
     shm_bytes: int = Field(default=64 << 20, ge=0)
 
 
+class IsolationTable(Table):
+    """How the host is kept quiet while a job runs."""
+
+    benchmark_cpus: str = ""
+    """CPUs for benchmarks, as a kernel list such as `2-3`; empty: chosen from the topology."""
+    partition: bool = True
+    """Take these CPUs away from everything else, where the host can."""
+    tune: bool = True
+    """Turn the settings of the tuning table, for the length of each job."""
+    switches: dict[str, bool] = Field(default_factory=dict)
+    """Single settings of the tuning table, by name: false leaves one as it is."""
+    canaries: bool = True
+    """Time short fixed work on the benchmark's CPUs before and after each iteration."""
+
+
 class Settings(BaseSettings):
     """Every setting, with its unit in its name."""
 
@@ -103,6 +118,7 @@ class Settings(BaseSettings):
     """auto: JSON under systemd or into a pipe, text on a terminal."""
     gate: GateTable = GateTable()
     engine: EngineTable = EngineTable()
+    isolation: IsolationTable = IsolationTable()
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,9 @@ def _headline(report: RunReport) -> Text:
         text.append(f"  {report.fault.kind.value} at {report.fault.stage.value}: {report.fault.message}", style="red")
     if report.digest:
         text.append(f"\n{report.digest}", style="dim")
+    if report.trust:
+        text.append("\nthe numbers are ").append(report.trust.word.value, style=STYLES[report.trust.word])
+        text.append("".join(f"\n  {reason.message}" for reason in report.trust.reasons))
     if report.isolation:
         note = f": {report.isolation.note}" if report.isolation.note else ""
         text.append(f"\nisolation {report.isolation.level.value}{note}", style="dim")

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from runner_agent import show
 from runner_agent.alone import run_alone
-from runner_agent.bench import Host, OpenHost
+from runner_agent.bench import Host
 from runner_agent.client import Client, connected
 from runner_agent.containers import DockerEngine, EngineSettings
 from runner_agent.current_job import CurrentJob
@@ -26,6 +26,7 @@ from runner_agent.daemon import Daemon, Habits, Hands
 from runner_agent.engine import EngineFacts
 from runner_agent.errors import SettingFault
 from runner_agent.execute import Rig
+from runner_agent.isolation import BenchHost, IsolationSettings
 from runner_agent.lease_thread import lease_thread
 from runner_agent.lock import host_lock
 from runner_agent.logs import configure
@@ -35,9 +36,14 @@ from runner_agent.preflight import Floors
 from runner_agent.session import Ending
 from runner_agent.settings import Loaded, Settings, load, read_key
 from runner_agent.spool import Spool
+from runner_agent.undo import restore
+from runner_agent.upkeep import restored
 from runner_protocol.jobs import ClaimedJob
 from runner_protocol.messages import AgentIdentity
-from runner_protocol.results import HostRecord, Outcome
+from runner_protocol.results import Outcome
+
+EXEC = "exec"
+"""Whose containers those of `exec` are. The host's lock keeps two from running at once."""
 
 EXIT_CODES = {Ending.DRAINED: 0, Ending.KEY_REFUSED: 77}
 
@@ -50,6 +56,7 @@ async def serve(config: Path | None, flags: Mapping[str, Any], jobs_max: int | N
     configure(settings.log_level, settings.log_format)
     instance = uuid.uuid4()
     with host_lock(settings.lock_file):
+        put_back(settings)
         while True:
             ending, jobs_max = await live(settings, instance, jobs_max)
             if ending is not Ending.RELOAD:
@@ -75,6 +82,14 @@ async def live(settings: Settings, instance: uuid.UUID, jobs_max: int | None) ->
         log.info("agent_started", version=version("benchmark-runner"), server=settings.server, runner=settings.runner)
         daemon = Daemon(hands, habits(settings, jobs_max))
         return await daemon.run(), daemon.jobs_left
+
+
+def put_back(settings: Settings) -> list[str]:
+    """What a predecessor that was killed has left tuned. Tells what was done."""
+    lines = restore(settings.state_dir)
+    for line in lines:
+        log.warning("host_restored", what=line)
+    return lines
 
 
 def checked(loaded: Loaded) -> Loaded:
@@ -151,17 +166,17 @@ def habits(settings: Settings, jobs_max: int | None) -> Habits:
     )
 
 
-def host_of(_settings: Settings, facts: EngineFacts) -> Host:
-    """This machine."""
-    record = HostRecord(hostname=socket.gethostname(), engine=f"{facts.name} {facts.version}")
-    return OpenHost(record, "isolation is not built in yet")
+def host_of(settings: Settings, facts: EngineFacts) -> Host:
+    """This machine, kept quiet as the owner wants it."""
+    isolation = IsolationSettings(**settings.isolation.model_dump())
+    return BenchHost(Path("/"), isolation, settings.state_dir, facts)
 
 
 async def run_here(job: ClaimedJob, config: Path | None, *, as_json: bool) -> int:
     """`exec`: run one job, print its report, and return the exit code."""
     settings = load(config).settings
     configure("warning", settings.log_format)
-    engine = DockerEngine(engine_settings(settings, identity="exec", local_images=True))
+    engine = DockerEngine(engine_settings(settings, identity=EXEC, local_images=True))
     rig = Rig(engine, partial(host_of, settings), habits(settings, None).policy)
     console = Console(stderr=True)
     with host_lock(settings.lock_file), show.live(console) as moved:
@@ -171,3 +186,15 @@ async def run_here(job: ClaimedJob, config: Path | None, *, as_json: bool) -> in
     else:
         Console().print(show.report(report))
     return 0 if report.outcome is Outcome.COMPLETED else 1
+
+
+async def restore_here(config: Path | None) -> int:
+    """`restore`: put the host back and print what was done. Raises `HostTakenError` while an agent holds the host."""
+    settings = load(config).settings
+    configure("warning", settings.log_format)
+    with host_lock(settings.lock_file):
+        identities = filter(None, (settings.runner, EXEC))
+        terms = [engine_settings(settings, identity=identity) for identity in identities]
+        for line in await restored(settings.state_dir, terms):
+            print(line)  # noqa: T201  The verb's output.
+    return 0

@@ -9,21 +9,40 @@ import anyio
 from fakes import FakeEngine, FakeServer
 from pydantic import SecretStr
 
-from runner_agent.bench import OpenHost
+from runner_agent.bench import Bench, OpenBench
 from runner_agent.client import Client, connected
 from runner_agent.current_job import CurrentJob
 from runner_agent.daemon import Daemon, Habits, Hands
+from runner_agent.engine import Engine
 from runner_agent.lease_thread import Beside
 from runner_agent.notify import Notifier
 from runner_agent.plan import Policy
 from runner_agent.preflight import Floors
 from runner_agent.session import Ending
 from runner_agent.spool import Spool
+from runner_protocol.jobs import Spec
 from runner_protocol.messages import AgentIdentity
 from runner_protocol.results import HostRecord
 
 INSTANCE = UUID(int=7)
 ROOMY = Floors(image_free_bytes_min=0, image_free_inodes_min=0, state_free_bytes_min=0)
+
+
+class OpenHost:
+    """A machine that is left as it is."""
+
+    def __init__(self, record: HostRecord, note: str) -> None:
+        self._record = record
+        self._note = note
+
+    def record(self) -> HostRecord:
+        """As it was given."""
+        return self._record
+
+    @asynccontextmanager
+    async def hold(self, spec: Spec) -> AsyncIterator[Bench]:
+        """Hold nothing."""
+        yield OpenBench(self._note)
 
 
 @asynccontextmanager
@@ -39,7 +58,7 @@ async def client_of(server: FakeServer, key: str | None = None) -> AsyncIterator
 
 def make_daemon(
     client: Client,
-    engine: FakeEngine,
+    engine: Engine,
     state_dir: Path,
     *,
     jobs_max: int | None = 1,
