@@ -12,6 +12,7 @@ from server_stub.routes import ROUTERS
 from server_stub.settings import Settings
 from server_stub.state import AppState
 from server_stub.store.database import Database
+from server_stub.telemetry import Timed
 
 API_VERSION = "0.6.12"
 """Version of the API that this server speaks: the command line of that API compares it with its own."""
@@ -39,5 +40,6 @@ def create_app(database: Database, settings: Settings) -> FastAPI:
     handle_errors(app)
     for router in ROUTERS:
         app.include_router(router)
+    app.add_middleware(Timed, telemetry=queue.telemetry)
     app.add_middleware(Envelope, body_bytes_max=settings.body_bytes_max, routes=lambda: app.router.routes)
     return app

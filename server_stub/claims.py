@@ -53,6 +53,8 @@ class Claim:
 
     message: ClaimedJob
     job: Row
+    waited_s: float
+    """Since its submission."""
 
 
 def take(
@@ -118,4 +120,4 @@ def _claim(tx: Tx, job: Row, terms: LeaseTerms) -> Claim:
         registry_auth=RegistryAuth.model_validate_json(auth) if auth else None,
         created=datetime.fromtimestamp(job["created_ms"] / 1000, UTC),
     )
-    return Claim(message, job)
+    return Claim(message, job, (tx.now_ms() - job["created_ms"]) / 1000)

@@ -49,7 +49,8 @@ class Taken:
     receipt: ReportReceipt
     repeated: bool
     """Whether it was known already."""
-    job: Row
+    ran_s: float | None = None
+    """Since the first heartbeat, where there was one."""
 
 
 def beat(tx: Tx, runner: Row, uuid: UUID, body: Heartbeat, terms: LeaseTerms) -> HeartbeatReply:
@@ -61,7 +62,12 @@ def beat(tx: Tx, runner: Row, uuid: UUID, body: Heartbeat, terms: LeaseTerms) ->
 
 
 def put_piece(tx: Tx, runner: Row, uuid: UUID, attempt: int, number: int, body: bytes, limits: Limits) -> None:
-    """Keep one piece of a large report. Raises `BadRequestError` where it or the whole passes its bound."""
+    """Keep one piece of a large report. Raises `BadRequestError` where it or the whole passes its bound.
+
+    Once the report that it is part of has been taken in, it is let pass: the answer to that report was lost.
+    """
+    if _reported(tx, runner, uuid, attempt):
+        return
     job = _holder(tx, runner, uuid, attempt)
     if not 0 <= number < PIECES_MAX:
         raise BadRequestError(f"index: must be 0 to {PIECES_MAX - 1}")
@@ -77,9 +83,9 @@ def earlier_receipt(tx: Tx, runner: Row, uuid: UUID, attempt: int, identity: str
     """The answer that this very report got before, if it did."""
     job = jobs.by_uuid(tx, uuid)
     row = None if job is None else jobs.attempt_of(tx, job["id"], attempt)
-    if job is None or row is None or row["runner_id"] != runner["id"] or row["report_sha256"] != identity:
+    if row is None or row["runner_id"] != runner["id"] or row["report_sha256"] != identity:
         return None
-    return Taken(ReportReceipt(state=JobState(row["receipt"])), repeated=True, job=job)
+    return Taken(ReportReceipt(state=JobState(row["receipt"])), repeated=True)
 
 
 def pieces_of(tx: Tx, runner: Row, uuid: UUID, envelope: ReportEnvelope) -> bytes:
@@ -119,7 +125,15 @@ def take_report(tx: Tx, runner: Row, uuid: UUID, parcel: Parcel, terms: LeaseTer
         state = verdict.state
         outputs.store_report(tx, job["id"], attempt, parcel.compressed, parcel.bytes_whole)
     jobs.note_report(tx, job["id"], attempt, parcel.identity, state, hold_ms)
-    return Taken(ReportReceipt(state=state), repeated=False, job=job)
+    ran_s = None if job["started_ms"] is None else (tx.now_ms() - job["started_ms"]) / 1000
+    return Taken(ReportReceipt(state=state), repeated=False, ran_s=ran_s)
+
+
+def _reported(tx: Tx, runner: Row, uuid: UUID, attempt: int) -> bool:
+    """Whether this runner's attempt has ended with a report of its own."""
+    job = jobs.by_uuid(tx, uuid)
+    row = None if job is None else jobs.attempt_of(tx, job["id"], attempt)
+    return row is not None and row["runner_id"] == runner["id"] and row["report_sha256"] is not None
 
 
 def refused(tx: Tx, runner: Row, uuid: UUID, attempt: int) -> ConflictError:

@@ -16,7 +16,7 @@ import structlog
 
 from runner_protocol.jobs import ClaimedJob, Limits
 from runner_protocol.messages import ClaimRequest, Heartbeat, HeartbeatReply, ReportEnvelope, ReportReceipt
-from runner_protocol.results import Fault, FaultClass, Stage
+from runner_protocol.results import Fault, FaultClass, RunReport, Stage
 from runner_protocol.states import JobState
 from server_stub import claims, intake, sweeping
 from server_stub.canceling import cancel
@@ -31,6 +31,7 @@ from server_stub.store.runner_keys import authenticate
 from server_stub.store.runners import CHANGED
 from server_stub.store.sessions import note_rival, write_sessions
 from server_stub.store.tx import Tx
+from server_stub.telemetry import Telemetry
 from server_stub.waiters import Waiter, Waiters
 
 PROCESSING_HOLD_MS = 60_000
@@ -63,7 +64,8 @@ class JobQueue:
 
     def __init__(self, database: Database, settings: Settings, on_completed: Callable[[UUID], Awaitable[None]]) -> None:
         self.terms = terms_of(settings)
-        self.waiters: Waiters = Waiters()
+        self.waiters = Waiters()
+        self.telemetry = Telemetry()
         self._database = database
         self._settings = settings
         self._on_completed = on_completed
@@ -147,10 +149,18 @@ class JobQueue:
             return intake.take_report(tx, runner, job, parcel, self.terms, PROCESSING_HOLD_MS)
 
         taken = await self._database.write(work)
+        if not taken.repeated:
+            self._note(taken, parcel.report)
         if taken.receipt.state is JobState.COMPLETED and not taken.repeated:
             self._unparsed.put_nowait(job)
         log.info("job_reported", job=str(job), attempt=envelope.attempt, state=taken.receipt.state)
         return taken.receipt
+
+    def _note(self, taken: intake.Taken, report: RunReport) -> None:
+        fault = report.fault.kind if report.fault else "none"
+        self.telemetry.attempts.labels(taken.receipt.state, fault).inc()
+        if taken.ran_s is not None:
+            self.telemetry.run.observe(taken.ran_s)
 
     # What submitters and operators call.
 
@@ -171,6 +181,7 @@ class JobQueue:
         met = meet(known, body.agent, body.state, asker.now_ms, alive_ms)
         if isinstance(met, Rival):
             await self._database.write(partial(note_rival, runner_id=runner_id, rival=met))
+            self.telemetry.clones.inc()
             log.warning("clone_refused", runner=asker.runner["slug"], hostname=met.hostname)
             raise ConflictError(met.message, error_code="cloned_key")
         self._told[runner_id] = met
@@ -215,6 +226,8 @@ class JobQueue:
             await self._database.write(partial(claims.put_back, claim=claim))
             return None
         self.waiters.handed(waiter.runner_id)
+        self.telemetry.claims.labels(claim.message.spec.slug).inc()
+        self.telemetry.wait.labels(claim.message.spec.slug).observe(claim.waited_s)
         log.info("job_claimed", job=str(claim.message.job), attempt=claim.message.attempt)
         return claim.message
 
@@ -235,7 +248,7 @@ class JobQueue:
     async def _sweep_forever(self) -> None:
         while True:
             try:
-                due = await sweeping.sweep(self._database, self.terms, self.waiters.specs_wanted())
+                due = await sweeping.sweep(self._database, self.terms, self.waiters.specs_wanted(), self.telemetry)
                 for spec_id in due:
                     self.waiters.wake_one(spec_id)
             except UnavailableError as error:

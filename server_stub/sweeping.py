@@ -11,6 +11,7 @@ from server_stub.leases import AskToStop, LeaseTerms, after_time
 from server_stub.store import job_claims, jobs
 from server_stub.store.database import Database
 from server_stub.store.tx import Row, Tx
+from server_stub.telemetry import Telemetry
 
 BATCH = 200
 """Jobs that one transaction moves: after an outage of a whole fleet, claims must still get in between."""
@@ -18,33 +19,34 @@ BATCH = 200
 log = structlog.get_logger()
 
 
-async def sweep(database: Database, terms: LeaseTerms, spec_ids: list[int]) -> set[int]:
+async def sweep(database: Database, terms: LeaseTerms, spec_ids: list[int], telemetry: Telemetry) -> set[int]:
     """Move every overdue job; return those of the specs for which a job waits that may be handed out.
 
     That list wakes an agent whose job came out of its back-off, or was queued by a process that has no way to say so.
     """
-    if await database.read(partial(jobs.overdue, grace_ms=terms.grace_ms, limit=1)):
-        while await database.write(partial(expire, terms=terms)) == BATCH:
-            pass
+    full = bool(await database.read(partial(jobs.overdue, grace_ms=terms.grace_ms, limit=1)))
+    while full:
+        endings = await database.write(partial(expire, terms=terms))
+        full = len(endings) == BATCH
+        for ending in endings:
+            telemetry.expired.labels(ending).inc()
     return await database.read(partial(job_claims.anything_due, spec_ids=spec_ids)) if spec_ids else set()
 
 
-def expire(tx: Tx, terms: LeaseTerms) -> int:
-    """Move a batch of overdue jobs; tell how many were looked at."""
-    rows = jobs.overdue(tx, terms.grace_ms, BATCH)
-    for row in rows:
-        _expire_one(tx, row, terms)
-    return len(rows)
+def expire(tx: Tx, terms: LeaseTerms) -> list[str]:
+    """Move a batch of overdue jobs; tell what became of each: `asked`, `unconfirmed`, `lost` or `left`."""
+    return [_expire_one(tx, row, terms) for row in jobs.overdue(tx, terms.grace_ms, BATCH)]
 
 
-def _expire_one(tx: Tx, row: Row, terms: LeaseTerms) -> None:
+def _expire_one(tx: Tx, row: Row, terms: LeaseTerms) -> str:
     verdict = after_time(jobs.held(row), tx.now_ms(), terms)
-    match verdict:
-        case None:
-            return
-        case AskToStop(fault):
-            jobs.ask_to_stop(tx, row, fault)
-        case _:
-            ending = "lost" if verdict.fault else "unconfirmed"
-            jobs.conclude(tx, row, verdict, ending=ending)
-    log.info("lease_expired", job=row["uuid"], attempt=row["attempt"], verdict=type(verdict).__name__)
+    if verdict is None:
+        return "left"
+    if isinstance(verdict, AskToStop):
+        jobs.ask_to_stop(tx, row, verdict.fault)
+        ending = "asked"
+    else:
+        ending = "lost" if verdict.fault else "unconfirmed"
+        jobs.conclude(tx, row, verdict, ending=ending)
+    log.info("lease_expired", job=row["uuid"], attempt=row["attempt"], ending=ending)
+    return ending
