@@ -67,6 +67,10 @@ def _metric(metric: Annotated[str, _UUID]) -> UUID:
     return _read("metric", metric, parse_uuid)
 
 
+def _report(report: Annotated[str, _UUID]) -> UUID:
+    return _read("report", report, parse_uuid)
+
+
 def _plot(plot: Annotated[str, _UUID]) -> UUID:
     return _read("plot", plot, parse_uuid)
 
@@ -87,6 +91,7 @@ OrganizationPath = Annotated[NameId, Depends(_organization)]
 ThresholdPath = Annotated[UUID, Depends(_threshold)]
 AlertPath = Annotated[UUID, Depends(_alert)]
 MetricPath = Annotated[UUID, Depends(_metric)]
+ReportPath = Annotated[UUID, Depends(_report)]
 PlotPath = Annotated[UUID, Depends(_plot)]
 KeyPath = Annotated[UUID, Depends(_key)]
 TokenPath = Annotated[UUID, Depends(_token)]

@@ -88,6 +88,22 @@ def role_of(tx: Tx, project_id: int, user_id: int) -> Role | None:
     return None if role is None else Role(role)
 
 
+def visible_to(user_id: int | None, key_project_id: int | None) -> Where:
+    """The condition on `p` that a caller may see it: a project key's own, else public ones and those of a member."""
+    where = Where()
+    if key_project_id is not None:
+        where.add("p.id = :key_project", key_project=key_project_id)
+    else:
+        where.add(
+            "(p.visibility = 'public'"
+            " OR EXISTS (SELECT 1 FROM project_member x WHERE x.project_id = p.id AND x.user_id = :user)"
+            " OR EXISTS (SELECT 1 FROM organization_member x"
+            " WHERE x.organization_id = p.organization_id AND x.user_id = :user))",
+            user=user_id or 0,
+        )
+    return where
+
+
 def page(tx: Tx, where: Where, page: Page) -> tuple[list[Row], int]:
     """Projects that are not deleted, by name."""
     where.add("p.deleted_ms IS NULL")
@@ -119,3 +135,8 @@ def _refuse_taken(tx: Tx, wanted: Mapping[str, Any], but_id: int) -> None:
     sql = "SELECT 1 FROM project WHERE slug = :slug AND deleted_ms IS NULL AND id <> :id"
     if wanted.get("slug") is not None and tx.value(sql, slug=wanted["slug"], id=but_id) is not None:
         raise ConflictError(f"slug: there is a project with the slug {wanted['slug']!r} already")
+
+
+def uuid_taken(tx: Tx, uuid: str) -> bool:
+    """Whether a project, deleted or not, has the UUID."""
+    return tx.value("SELECT 1 FROM project WHERE uuid = :uuid", uuid=uuid) is not None

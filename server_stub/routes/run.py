@@ -1,0 +1,28 @@
+"""`POST /v0/run`: one request brings a benchmark's results, or a job that will produce them."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Request
+from starlette.responses import Response
+
+from server_stub.api import RunBody
+from server_stub.routes.caller import Address, Caller
+from server_stub.routes.replies import answers, json_reply
+from server_stub.shapes_of_reports import ReportJson
+from server_stub.state import state_of
+from server_stub.submit import submit
+
+router = APIRouter(tags=["run"])
+
+
+@router.post("/v0/run", **answers(ReportJson, 201))
+async def run(request: Request, body: Annotated[RunBody, Body()], caller: Caller, address: Address) -> Response:
+    """Store a report with its results, or queue its job.
+
+    Everything that is named and missing is made: project, branch, testbed, benchmarks, measures. A run that is refused
+    leaves nothing behind.
+    """
+    state = state_of(request)
+    return json_reply(
+        await submit(state.database, state.settings, body, credential=caller, source_ip=address), status=201
+    )

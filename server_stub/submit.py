@@ -1,0 +1,197 @@
+"""One run in: a report stored with its results, or a report with one job queued. All of it, or nothing.
+
+What can be checked without the database is checked first; then one transaction finds or makes everything and writes.
+A second run with the same idempotency key gets the first one's report, also when both come at once: a project's runs
+are written one after the other.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import anyio.to_thread
+
+from runner_protocol.jobs import RegistryAuth, Work
+from server_stub import reports as reading
+from server_stub import resolve
+from server_stub.access import Scope, actor_of
+from server_stub.actors import Credential
+from server_stub.api import JobBody, ReportBody, ResultsBody, RunBody
+from server_stub.errors import ApiError, BadRequestError, ConflictError
+from server_stub.process import store_results
+from server_stub.resolve import Target
+from server_stub.results import Iteration, Reading, read_results
+from server_stub.settings import Settings
+from server_stub.shapes_of_reports import ReportJson
+from server_stub.store import heads, jobs, projects, reports
+from server_stub.store.database import Database
+from server_stub.store.reports import NewReport
+from server_stub.store.tx import Row, Tx
+
+UNCLAIMED, FREE, PLUS = 0, 100, 200
+"""Priorities of the three tiers. Without tiers, every job has the highest."""
+TIER_TIMEOUT_S = {UNCLAIMED: 60, FREE: 300}
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """One request as it came in, with its results read, or what is wrong with them."""
+
+    credential: Credential
+    source_ip: str
+    body: RunBody
+    results: Sequence[Iteration] | ApiError
+
+
+async def submit(
+    database: Database, settings: Settings, body: RunBody, *, credential: Credential, source_ip: str
+) -> ReportJson:
+    """Take one run in; return its report as the API shows it. Raises an `ApiError` with nothing written."""
+    results = await read_body(body) if body.job is None else ()
+    work = partial(_submit, settings=settings, submission=Submission(credential, source_ip, body, results))
+    try:
+        uuid = await database.write(work)
+    except ConflictError:
+        # Somebody made the same project at the same moment; now it is there. A name that stays taken fails again.
+        uuid = await database.write(work)
+    return await database.read(lambda tx: reading.report_view(tx, uuid))
+
+
+async def read_body(body: ResultsBody) -> Sequence[Iteration] | ApiError:
+    """The results of a body, or why they cannot be read: that is told only to those who may write."""
+    settings = body.settings
+    how = Reading(settings.adapter, settings.average, settings.fold)
+    try:
+        return await anyio.to_thread.run_sync(read_results, body.results, how)
+    except BadRequestError as error:
+        return error
+
+
+def submit_report(scope: Scope, body: ReportBody, results: Sequence[Iteration] | ApiError) -> str:
+    """Store a report for a branch and testbed that are named; return its UUID."""
+    tx, project = scope.tx, scope.project
+    projects.lock(tx, project["id"])
+    branch = resolve.head_of(tx, project["id"], body.branch, body.start_point)
+    testbed = resolve.plain_testbed(tx, project["id"], body.testbed, body)
+    place = Place(project, branch, testbed, None, scope.actor.user)
+    uuid: str = store_report(tx, place, body, body.hash, results)["uuid"]
+    return uuid
+
+
+def _submit(tx: Tx, settings: Settings, submission: Submission) -> str:
+    body = submission.body
+    actor = actor_of(tx, submission.credential)
+    target = resolve.target(tx, actor, body)
+    projects.lock(tx, target.project["id"])
+    if body.idempotency_key is not None:
+        known = reports.by_idempotency_key(tx, target.project["id"], str(body.idempotency_key))
+        if known is not None:
+            return known
+    branch = resolve.head_of(tx, target.project["id"], resolve.branch_of(body), body.start_point)
+    testbed, spec = _testbed(tx, target.project["id"], body)
+    place = Place(target.project, branch, testbed, spec, actor.user)
+    report = store_report(tx, place, body, resolve.hash_of(body), submission.results)
+    if body.job is not None:
+        _enqueue(tx, settings, submission, target, report)
+    uuid: str = report["uuid"]
+    return uuid
+
+
+def _testbed(tx: Tx, project_id: int, body: RunBody) -> tuple[Row, Row | None]:
+    if body.job is None:
+        return resolve.testbed_of(tx, project_id, body), None
+    return resolve.testbed_and_spec(tx, project_id, body.testbed, body.job)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a report belongs, and whose it is."""
+
+    project: Row
+    branch: Row
+    testbed: Row
+    spec: Row | None
+    user: Row | None
+
+
+def store_report(
+    tx: Tx, place: Place, body: ResultsBody, commit: str | None, results: Sequence[Iteration] | ApiError
+) -> Row:
+    """Store a report with its thresholds, version and results. Raises the error that reading the results led to."""
+    if isinstance(results, ApiError):
+        raise results
+    if body.thresholds is not None:
+        resolve.put_thresholds(tx, place.branch, place.testbed, body.thresholds)
+    report = reports.insert(tx, _new_report(tx, place, body, commit))
+    store_results(tx, report, place.branch["id"], results)
+    return report
+
+
+def _new_report(tx: Tx, place: Place, body: ResultsBody, commit: str | None) -> NewReport:
+    key = body.idempotency_key if isinstance(body, RunBody) else None
+    return NewReport(
+        project_id=place.project["id"],
+        user_id=None if place.user is None else place.user["id"],
+        head_id=place.branch["head_id"],
+        version_id=heads.version_for(tx, place.branch["head_id"], commit),
+        testbed_id=place.testbed["id"],
+        spec_id=None if place.spec is None else place.spec["id"],
+        adapter=body.settings.adapter,
+        idempotency_key=None if key is None else str(key),
+        start_s=int(body.start_time.timestamp()),
+        end_s=int(body.end_time.timestamp()),
+    )
+
+
+def _enqueue(tx: Tx, settings: Settings, submission: Submission, target: Target, report: Row) -> None:
+    body = submission.body
+    assert body.job is not None
+    priority = PLUS if not settings.tiers else FREE if target.claimed else UNCLAIMED
+    jobs.enqueue(
+        tx,
+        project_id=target.project["id"],
+        organization_id=target.project["organization_id"],
+        report_id=report["id"],
+        spec_id=report["spec_id"],
+        work=_work(body.job),
+        timeout_s=timeout_s(body.job.timeout, priority, settings.timeout_s),
+        priority=priority,
+        source_ip=submission.source_ip,
+        registry_auth=_registry_auth(body.job),
+        settings={
+            "adapter": body.settings.adapter,
+            "average": body.settings.average,
+            "fold": body.settings.fold,
+            "backdate": None if body.job.backdate is None else int(body.job.backdate.timestamp()),
+        },
+    )
+
+
+def timeout_s(asked: int | None, priority: int, default_s: int) -> int:
+    """An iteration's budget: a tier's is default and ceiling at once, and cuts silently; else what was asked."""
+    ceiling = TIER_TIMEOUT_S.get(priority)
+    if ceiling is None:
+        return asked or default_s
+    return min(asked or ceiling, ceiling)
+
+
+def _work(job: JobBody) -> Work:
+    return Work(
+        image=str(job.image),
+        baseline=None if job.baseline is None else str(job.baseline),
+        entrypoint=job.entrypoint,
+        cmd=job.cmd,
+        env=job.env or {},
+        iterations=1 if job.iter is None else job.iter,
+        allow_failure=job.allow_failure,
+        file_paths=job.file_paths or [],
+        build_time=job.build_time,
+        file_size=job.file_size,
+    )
+
+
+def _registry_auth(job: JobBody) -> RegistryAuth | None:
+    auth = job.registry_auth
+    if auth is None:
+        return None
+    return RegistryAuth(username=auth.username, password=auth.password, token=auth.token)
