@@ -3,6 +3,7 @@
 Holds no formulas about history (see `boundaries`) and knows no database.
 """
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -68,7 +69,8 @@ class Metric(NamedTuple):
     upper_value: float | None = None
 
 
-class Results(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Results:
     """What one result string held: benchmark key → measure key → metric.
 
     `keys_are_names` tells how a benchmark key is looked up later: harness outputs print names, while the keys of a BMF
@@ -79,7 +81,8 @@ class Results(NamedTuple):
     keys_are_names: bool = True
 
 
-class Mismatch(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Mismatch:
     """Why a text is not in a format, in one short line that starts with the adapter's name."""
 
     reason: str

@@ -4,8 +4,9 @@ For trying an adapter without a server, and for measuring one: nothing is import
 """
 
 import gc
+import os
 import sys
-from typing import Final
+from typing import Final, NoReturn
 
 import orjson
 
@@ -15,27 +16,26 @@ from server_stub.metrics import Adapter, Average, Metric, Mismatch
 USAGE: Final = "usage: python -m server_stub.adapters ADAPTER FILE [mean|median]"
 
 
-def main(arguments: list[str]) -> int:
-    """0 and the results on standard output, 1 and the mismatch on standard error, 2 for a wrong command line."""
+def main(arguments: list[str]) -> NoReturn:
+    """Ends with 0 and the results on standard output, 1 and the mismatch, or the usage, on standard error."""
     if len(arguments) not in (2, 3):
-        print(USAGE, file=sys.stderr)
-        return 2
+        sys.exit(USAGE)
     try:
         adapter = Adapter(arguments[0])
         average = Average(arguments[2]) if arguments[2:] else None
     except ValueError as error:
-        print(f"{USAGE}\n{error}", file=sys.stderr)
-        return 2
+        sys.exit(f"{USAGE}\n{error}")
     # The process ends with this one result; looking for cycles among millions of numbers only takes time.
     gc.disable()
     with open(arguments[1], "rb") as file:  # noqa: PTH123 - importing pathlib would take longer than a small file.
         text = file.read().decode(errors="replace")
     outcome = parse(adapter, text, average)
     if isinstance(outcome, Mismatch):
-        print(outcome.reason, file=sys.stderr)
-        return 1
+        sys.exit(outcome.reason)
     sys.stdout.buffer.write(orjson.dumps(outcome.benchmarks, default=_fields))
-    return 0
+    sys.stdout.flush()
+    # And so does giving back millions of numbers one by one.
+    os._exit(0)
 
 
 def _fields(metric: Metric) -> dict[str, float | None]:
@@ -44,4 +44,4 @@ def _fields(metric: Metric) -> dict[str, float | None]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(sys.argv[1:])

@@ -31,17 +31,17 @@ def read(source: Source, _average: Average | None) -> Results | Mismatch:
 
 
 def _rows(text: str) -> Iterator[tuple[str, str]]:
-    """The label and the real time of each row. A table goes on over empty lines and ends with any other line."""
+    """The label and the real time of each row. A table goes on over empty lines; any other line, also a head, ends it."""
     head = _HEAD.search(text)
     while head:
         at = head.end() + 1
-        in_table = True
-        while in_table and at < len(text):
+        while at < len(text):
             end = text.find("\n", at)
             end = len(text) if end < 0 else end
             row = _TIMES.search(text, at, end)
             if row:
                 yield text[at : row.start()], row.group(4)
-            in_table = row is not None or not text[at:end].strip(" \t")
+            elif text[at:end].strip(" \t"):
+                break
             at = end + 1
         head = _HEAD.search(text, at)
