@@ -10,6 +10,7 @@ from itertools import chain
 from statistics import fmean, median, stdev
 
 from runner_agent.counters import Passage
+from runner_agent.pairs import compare
 from runner_protocol.results import IterationRecord, Reason, Summary, Trust, Variant, Verdict, Word
 
 
@@ -211,7 +212,8 @@ def summarise(records: Sequence[IterationRecord], limits: Limits = LIMITS) -> Tr
     final = _final(counted)
     summary = _summary(counted, final)
     reasons = list(_doubts(summary, len(final), limits))
-    return Trust(word=_word(summary, final, reasons), summary=summary, reasons=reasons)
+    word = _word(summary, final, reasons)
+    return Trust(word=word, summary=summary, reasons=reasons, comparison=compare(records))
 
 
 def _word(summary: Summary, final: Mapping[int, IterationRecord], reasons: Sequence[Reason]) -> Word:

@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -187,7 +187,7 @@ PF_NO_SETAFFINITY = 0x04000000
 KTHREADD = 2
 
 
-def threads(files: HostFiles, names: Set[str]) -> Iterator[int]:
+def threads(files: HostFiles, names: Collection[str]) -> Iterator[int]:
     """Every thread of this kind: `kernel` (those that can be moved), `*` (all others), or programs by name."""
     for path in files.list("/proc/[0-9]*/task/[0-9]*"):
         stat = files.read(f"{path}/stat")
@@ -195,7 +195,7 @@ def threads(files: HostFiles, names: Set[str]) -> Iterator[int]:
             yield int(path.rpartition("/")[2])
 
 
-def _meant(stat: str, names: Set[str]) -> bool:
+def _meant(stat: str, names: Collection[str]) -> bool:
     head, _, tail = stat.rpartition(")")
     number, _, name = head.partition(" (")
     fields = tail.split()

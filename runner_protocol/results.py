@@ -272,7 +272,8 @@ class Comparison(Message):
     ratio_upper: float
     """The 95 % confidence interval."""
     p_value: float
-    minimum_detectable_effect: float
+    minimum_detectable_effect: float | None = None
+    """The least relative change that so many pairs would have found four times out of five; null for too few."""
     measure: str = "wall time"
 
 
