@@ -65,6 +65,8 @@ def submit(  # noqa: PLR0917  Every option of the verb is a parameter; typer pas
     now = datetime.now(UTC).isoformat(timespec="seconds")
     run: dict[str, Any] = {
         "project": project,
+        # What a project that is made on the way is called.
+        "context": {"bencher.dev/v0/repo/name": project} if project else {},
         "branch": branch or _git("rev-parse", "--abbrev-ref", "HEAD"),
         "hash": commit or _git("rev-parse", "HEAD"),
         "testbed": testbed,
