@@ -80,6 +80,11 @@ class Actor:
         return self.user is None and self.project_id is None
 
     @property
+    def user_id(self) -> int | None:
+        """The id of a user's row."""
+        return None if self.user is None else int(self.user["id"])
+
+    @property
     def admin(self) -> bool:
         """Whether an administrator of the server asks."""
         return self.user is not None and bool(self.user["admin"])

@@ -275,3 +275,10 @@ class SpecChange(Body):
         if self.archived and self.fallback:
             raise ValueError("fallback: an archived spec cannot be the fallback")
         return self
+
+
+class NewOrganization(Body):
+    """An organization to create; its maker leads it."""
+
+    name: ResourceName
+    slug: Slug | None = _SLUG

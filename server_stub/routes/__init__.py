@@ -2,15 +2,44 @@
 
 from fastapi import APIRouter
 
-from server_stub.routes import agents, health, jobs, reports, run, runners, server, specs
+from server_stub.routes import (
+    agents,
+    alerts,
+    benchmarks,
+    branches,
+    health,
+    jobs,
+    measures,
+    people,
+    plots,
+    projects,
+    reports,
+    run,
+    runners,
+    server,
+    specs,
+    testbeds,
+    thresholds,
+)
 
 ROUTERS: list[APIRouter] = [
     server.router,
     run.router,
+    projects.router,
+    projects.one,
+    branches.router,
+    testbeds.router,
+    benchmarks.router,
+    measures.router,
     reports.router,
+    thresholds.router,
+    alerts.router,
+    plots.router,
     jobs.router,
     runners.router,
     specs.router,
+    people.users,
+    people.organizations,
     agents.router,
     health.router,
 ]

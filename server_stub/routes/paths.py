@@ -55,6 +55,10 @@ def _organization(
     return _read("organization", organization, parse_resource_id)
 
 
+def _user(user: Annotated[str, Path(description="UUID or slug.", min_length=1, max_length=64)]) -> NameId:
+    return _read("user", user, parse_resource_id)
+
+
 def _threshold(threshold: Annotated[str, _UUID]) -> UUID:
     return _read("threshold", threshold, parse_uuid)
 
@@ -88,6 +92,7 @@ TestbedPath = Annotated[NameId, Depends(_testbed)]
 BenchmarkPath = Annotated[NameId, Depends(_benchmark)]
 MeasurePath = Annotated[NameId, Depends(_measure)]
 OrganizationPath = Annotated[NameId, Depends(_organization)]
+UserPath = Annotated[NameId, Depends(_user)]
 ThresholdPath = Annotated[UUID, Depends(_threshold)]
 AlertPath = Annotated[UUID, Depends(_alert)]
 MetricPath = Annotated[UUID, Depends(_metric)]

@@ -51,6 +51,12 @@ def nouns(
     return part(tx, "*", noun, where, f"name {page.way}, id {page.way}", page)
 
 
+def rows_of(tx: Tx, noun: Noun, project_id: int, uuids: Iterable[str]) -> dict[str, Row]:
+    """Rows of a project's own, by UUID; those of other projects are not there."""
+    sql = f"SELECT * FROM {noun} WHERE project_id = :project AND uuid {{any:uuids}}"
+    return {row["uuid"]: row for row in tx.all(sql, project=project_id, uuids=list(uuids))}
+
+
 def id_within(tx: Tx, table: str, uuid: UUID, owner: str, owner_id: int) -> int | None:
     """The id of a row that belongs to an owner, by its UUID."""
     sql = f"SELECT id FROM {table} WHERE uuid = :uuid AND {owner} = :owner"

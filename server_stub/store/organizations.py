@@ -1,8 +1,30 @@
 """Organizations and who belongs to them. One without members is unclaimed: anonymous runs may write to its projects."""
 
 from server_stub.actors import Role
+from server_stub.names import NameId
 from server_stub.store.fresh import free_slug, fresh_uuid
+from server_stub.store.lists import Part, exactly, find_in, part
+from server_stub.store.paging import Page, Where
 from server_stub.store.tx import Row, Tx
+
+# Since when it has members rides along: an organization is shown with it.
+_SHOWN = "o.*, (SELECT MIN(m.created_ms) FROM organization_member m WHERE m.organization_id = o.id) AS claimed_ms"
+
+
+def find(tx: Tx, named: NameId) -> Row | None:
+    """An organization by UUID or slug, with `claimed_ms`."""
+    return tx.one(f"SELECT {_SHOWN} FROM organization o WHERE o.{named.kind} = :value", value=named.value)
+
+
+def page(tx: Tx, wanted: Page, *, user_id: int | None, name: str | None, search: str | None) -> Part:
+    """Organizations by name: those that a user belongs to, or all."""
+    where = Where()
+    if user_id is not None:
+        member = "SELECT 1 FROM organization_member x WHERE x.organization_id = o.id AND x.user_id = :user"
+        where.add(f"EXISTS ({member})", user=user_id)
+    exactly(where, "o.name", name)
+    find_in(where, search, "o.name", "o.slug", "o.uuid")
+    return part(tx, _SHOWN, "organization o", where, f"o.name {wanted.way}, o.id {wanted.way}", wanted)
 
 
 def by_slug(tx: Tx, slug: str) -> Row | None:
