@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from server_stub.commands import fleet, submit, upkeep, work
+from server_stub.commands import fleet, people, submit, upkeep, work
 from server_stub.commands.context import ConfigOption, DatabaseOption, exit_codes, settings_for
 
 app = typer.Typer(
@@ -19,6 +19,8 @@ app = typer.Typer(
 app.add_typer(fleet.runners, name="runner")
 app.add_typer(fleet.specs, name="spec")
 app.add_typer(work.jobs, name="job")
+app.add_typer(people.users, name="user")
+app.add_typer(people.tokens, name="token")
 app.command("queue")(work.show_queue)
 app.command("submit")(submit.submit)
 app.command("migrate")(upkeep.migrate)
