@@ -4,6 +4,7 @@ Every bound that was hit shows here: what was cut says how much, what could not 
 Times ending in `_ns` are nanoseconds, in `_s` seconds; sizes are bytes.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
@@ -189,6 +190,28 @@ class IterationRecord(Message):
     def succeeded(self) -> bool:
         """Whether the command ran and ended well."""
         return self.fault is None and self.exit_code == 0
+
+
+_BEST_FIRST = (Word.QUIET, Word.UNKNOWN, Word.DISTURBED)
+
+
+def standing(iterations: Sequence[IterationRecord]) -> list[IterationRecord]:
+    """Of each iteration and those that were run in its place, the one that stands, in the order of the first ones.
+
+    The best verdict stands, and of equal ones the earliest: what a value was never decides.
+    """
+    stands: dict[int, IterationRecord] = {}
+    for record in iterations:
+        origin = record.number if record.repeats is None else record.repeats
+        if origin not in stands or _rank(record) < _rank(stands[origin]):
+            stands[origin] = record
+    return list(stands.values())
+
+
+def _rank(record: IterationRecord) -> int:
+    """A run that failed stands for nothing that another one can stand for."""
+    word = Word.UNKNOWN if record.verdict is None else record.verdict.word
+    return _BEST_FIRST.index(word) + (0 if record.succeeded else len(_BEST_FIRST))
 
 
 class IsolationLevel(StrEnum):

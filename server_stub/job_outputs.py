@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 
 from runner_protocol.jobs import Work
-from runner_protocol.results import CollectedFile, FileEncoding, IterationRecord, RunReport, Variant
+from runner_protocol.results import CollectedFile, FileEncoding, IterationRecord, RunReport, Variant, standing
 from server_stub.metrics import Metric, Results
 from server_stub.names import BENCHMARK_NAME_BYTES_MAX
 from server_stub.results import NOTHING, Output
@@ -28,10 +28,9 @@ def outputs_of(report: RunReport, work: Work) -> list[Output]:
 
 
 def _counted(iterations: list[IterationRecord]) -> Iterator[IterationRecord]:
-    again = {iteration.repeats for iteration in iterations if iteration.repeats is not None}
-    for iteration in iterations:
+    for iteration in standing(iterations):
         ran = iteration.exit_code is not None and not iteration.timed_out
-        if ran and iteration.variant is Variant.CANDIDATE and not iteration.warm_up and iteration.number not in again:
+        if ran and iteration.variant is Variant.CANDIDATE and not iteration.warm_up:
             yield iteration
 
 
