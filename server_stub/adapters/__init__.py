@@ -134,7 +134,7 @@ def _read(member: str, source: Source, average: Average | None) -> Results | Mis
     how = FORMATS[member]
     if average is not None and average not in how.averages:
         return Mismatch(f"{member}: gives no {average}")
-    if how.sign and how.sign not in source.skeleton:
+    if how.sign and how.sign not in source.signs:
         return Mismatch(f"{member}: no {how.sign[:20]!r} in the text")
     return how.read(source, average)
 

@@ -6,6 +6,8 @@ Unknown fields are never looked at.
 
 import re
 from collections.abc import Callable
+from itertools import chain
+from math import isfinite
 from typing import Any, Final
 
 from server_stub.adapters.naming import NAME_BYTES_MAX, is_name
@@ -29,9 +31,17 @@ def read_document(adapter: Adapter, source: Source, read: Callable[[Any], Benchm
     """The results that `read` finds in the JSON value of the text; none at all is a mismatch too."""
     try:
         benchmarks = read(source.document)
+        _check_range(benchmarks)
     except (Refused, NotJson) as error:
         return Mismatch(f"{adapter}: {error}")
     return results_of(benchmarks, adapter, "the document holds no benchmark")
+
+
+def _check_range(benchmarks: Benchmarks) -> None:
+    """Refuses what left the range of a double when it was scaled: JSON could not hold it."""
+    metrics = chain.from_iterable(measures.values() for measures in benchmarks.values())
+    if not all(part is None or isfinite(part) for part in chain.from_iterable(metrics)):
+        raise Refused("a number is beyond a double once it is scaled")
 
 
 def fields(value: Any, where: str) -> dict[str, Any]:

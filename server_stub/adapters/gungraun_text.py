@@ -19,7 +19,7 @@ _HEADER: Final = re.compile(r"^[^ \n:]++::[^ \n:]++::", re.MULTILINE)
 _TOOL: Final = re.compile(r" ++=++ ([A-Z]++) =++")
 # `LABEL: NEW|OLD`, with the difference after it in whatever form: only NEW is read.
 _COUNT: Final = re.compile(
-    r" ++([^ :|\n][^:|\n]*+): *+([0-9.,]{1,256}+)?\|"
+    r" ++([^ :|\n][^:|\n]*+): *+([0-9.,]{1,128}+)?\|"
     r"(?:N/A|[0-9.,]++|[^|() \n]++)?+ *+(?:\([^()\n]*+\))?+ *+(?:\[[^\]\n]*+\])?+"
 )
 

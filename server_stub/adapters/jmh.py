@@ -39,10 +39,9 @@ def _benchmarks(document: Any) -> Benchmarks:
 
 
 def _named(run: dict[str, Any]) -> Named:
-    parameters = fields(run.get("params") or {}, "params")
-    return Named(
-        name(string(run, "benchmark")), words((key, value) for key, value in parameters.items() if type(value) is str)
-    )
+    params = run.get("params")
+    pairs = params.items() if type(params) is dict else ()
+    return Named(name(string(run, "benchmark")), words((key, value) for key, value in pairs if type(value) is str))
 
 
 def _measure(run: dict[str, Any]) -> tuple[str, Metric] | None:

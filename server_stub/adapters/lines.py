@@ -17,10 +17,11 @@ BLANKS: Final = r"[ \t]++"
 # Where a run of blanks begins.
 GAP: Final = r"(?<![ \t])[ \t]++"
 MAYBE_BLANKS: Final = r"[ \t]*+"
-# Thousands commas stand anywhere and mean nothing. No sign and no exponent. Longer ones could leave a double's range.
-NUMBER: Final = r"([0-9.,]{1,256}+)"
+# Thousands commas stand anywhere and mean nothing. No sign and no exponent. Longer ones, scaled or
+# multiplied, could leave a double's range.
+NUMBER: Final = r"([0-9.,]{1,128}+)"
 # Two harnesses print very small and very large numbers like this.
-NUMBER_OR_POWER: Final = r"([0-9.,]{1,256}+(?:[eE][+-]?[0-9]{1,2}+)?+)"
+NUMBER_OR_POWER: Final = r"([0-9.,]{1,128}+(?:[eE][+-]?[0-9]{1,2}+)?+)"
 WHOLE: Final = r"([0-9,]{1,64}+)"
 UNIT: Final = f"({'|'.join(map(re.escape, NS_PER_UNIT))})"
 # Faster to match than `UNIT`, where many rows are read at once and `column` judges the units.

@@ -31,7 +31,7 @@ def read(source: Source, _average: Average | None) -> Results | Mismatch:
 
 
 def _rows(text: str) -> Iterator[tuple[str, str]]:
-    """The label and the real time of each row. A table goes on over empty lines; any other line, also a head, ends it."""
+    """The label and the real time of each row. A table goes on over empty lines; any other line ends it."""
     head = _HEAD.search(text)
     while head:
         at = head.end() + 1

@@ -29,6 +29,7 @@ SAMPLES: Final[dict[str, frozenset[type]]] = {
     '"data"': _NUMBER,
     '"OriginalValues"': _NUMBER,
 }
+_DOCUMENT: Final = re.compile(r"[ \t\r\n]*+[{\[]")
 _OPENING: Final = re.compile(r"[ \t\r\n]*+:[ \t\r\n]*+(?=\[)")
 
 
@@ -64,12 +65,17 @@ class Source:
     @cached_property
     def is_document(self) -> bool:
         """Whether the text can be JSON with a list or an object at its top: a look at its first character."""
-        return self.text[:4096].lstrip(" \t\r\n")[:1] in ("{", "[")
+        return _DOCUMENT.match(self.text) is not None
 
     @cached_property
     def skeleton(self) -> str:
         """The text with every list of samples emptied, when it looks like JSON; as JSON it differs in nothing else."""
         return _without_samples(self.text) if self.is_document else self.lines
+
+    @cached_property
+    def signs(self) -> str:
+        """The shortest view that holds every word of the text: where to look for the sign of a format."""
+        return self.lines if "\x1b" in self.text else self.skeleton
 
     @property
     def document(self) -> Any:

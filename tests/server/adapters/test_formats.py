@@ -46,6 +46,8 @@ LINES: list[tuple[str, str, dict[str, Any]]] = [
     ("js_time", "a: b: 5ms - timer ended\na: 6ms\n", {"a: b": 5e6}),
     ("js_time", "a: 5ms\nb: 1:02:03.500 (h:mm:ss.mmm)\n", {"a": 5e6, "b": 3723.5e9}),
     ("python_asv", "[  1.00%] ··· a.b  1.5±0.5ms\n[ 2.00%] ··· c  failed\n", {"a.b": (1.5e6, 1e6, 2e6)}),
+    ("python_asv", "[1%] ··\x1b[0m· a 1±0ms\x1b[0m\n", {"a": (1e6, 1e6, 1e6)}),
+    ("python_asv", "[1%] ·\x1b[0m b 1±0s\n", {"b": (1e9, 1e9, 1e9)}),
     ("python_asv", "[1%] · a 1±0m\n", {"a": (60e9, 60e9, 60e9)}),
     ("ruby_benchmark", f"{RUBY_HEAD}a: 1 1 1 ( 2.0)\nnoise\nb: 1 1 1 ( 2.0)\n", {"a:": 2e9}),
     ("ruby_benchmark", f"{RUBY_HEAD}a 1 1 1 (100.5)\n\n 1 1 1 ( 1.0)\nb 1 1 1 ( 2.0)", {"a": 100.5e9, "b": 2e9}),
@@ -143,6 +145,11 @@ REFUSED = [
         "cpp_google",
         {"context": CONTEXT, "benchmarks": [{**GOOGLE, "real_time": 8e28}]},
         "cpp_google: real_time is beyond 7.92e+28",
+    ),
+    (
+        "shell_hyperfine",
+        {"results": [{**HYPERFINE, "mean": 1e300}]},
+        "shell_hyperfine: a number is beyond a double once it is scaled",
     ),
     (
         "python_pytest",

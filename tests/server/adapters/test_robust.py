@@ -1,6 +1,6 @@
 """Any text and any JSON is answered, by every adapter, in time that grows with its length and no faster.
 
-The long inputs are 1 MiB of something that a careless pattern reads again for every character: it would take hours.
+The long inputs are made of something that a careless pattern reads again for every character: it would take hours.
 """
 
 import json
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from server_stub.adapters import parse
 from server_stub.metrics import Adapter, Average, Metric, Mismatch, Results
 
-LENGTH = 2**20
+LENGTH = 2**18
 AVERAGES = st.sampled_from([None, *Average])
 ADAPTERS = st.sampled_from(sorted(Adapter))
 
@@ -64,7 +64,7 @@ def assert_sound(outcome: Results | Mismatch) -> None:
 
 @given(adapter=ADAPTERS, text=TEXTS, average=AVERAGES)
 @example(adapter=Adapter.MAGIC, text="", average=None)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_any_text_is_answered_with_sound_results_or_a_reason(
     adapter: Adapter, text: str, average: Average | None
 ) -> None:
@@ -72,7 +72,7 @@ def test_any_text_is_answered_with_sound_results_or_a_reason(
 
 
 @given(adapter=ADAPTERS, document=DOCUMENTS, average=AVERAGES)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_any_json_is_answered_with_sound_results_or_a_reason(
     adapter: Adapter, document: Any, average: Average | None
 ) -> None:
@@ -100,7 +100,7 @@ def as_metric(fields: dict[str, float | None]) -> Metric:
 
 
 @given(document=BMF, indent=st.sampled_from([None, 0, 2]), ascii_only=st.booleans())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_a_bmf_document_comes_back_whole_however_it_is_written(
     document: dict[str, Any], indent: int | None, ascii_only: bool
 ) -> None:
@@ -148,6 +148,10 @@ def test_a_long_text_of_one_piece_is_read_once(seed: str) -> None:
     text = seed * (LENGTH // len(seed))
     for beginning in ("", '{"a":', f"{CASE}{SIGNS}\n user system total real\n"):
         assert_sound(parse(Adapter.MAGIC, beginning + text))
+
+
+def test_a_line_of_25_mebibytes_is_a_mismatch() -> None:
+    assert isinstance(parse(Adapter.MAGIC, f"{SIGNS} {'1,000 ns ' * (25 * 2**20 // 9)}"), Mismatch)
 
 
 @pytest.mark.parametrize("opening", ['{"a":', "[", '{"a":[', '[{"a":{"b":'])
