@@ -1,13 +1,14 @@
 """A container engine of our own: one that a test may stop, kill and start again without harm to any other.
 
-`dockerd` and a `containerd` beside it, as distributions run them, with data and sockets under one directory, no bridge
-and no firewall rules. Containers outlive a killed `dockerd`, as they do there. Needs root.
+`dockerd` and a `containerd` beside it, as distributions run them, with data and sockets under one directory, a bridge
+of its own and no firewall rules. Containers outlive a killed `dockerd`, as they do there. Needs root.
 """
 
 import shutil
 import signal
 import subprocess
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,9 +24,13 @@ class PrivateEngine:
     directory: Path
     process: subprocess.Popen[bytes] = field(init=False)
     containerd: subprocess.Popen[bytes] = field(init=False)
+    bridge: str = field(init=False)
 
     def __post_init__(self) -> None:
         """Start what outlives the engine."""
+        # A bridge of its own: with `--bridge none` an engine deletes `docker0`, which is another engine's.
+        self.bridge = f"br-{uuid.uuid4().hex[:8]}"
+        subprocess.run(["ip", "link", "add", self.bridge, "type", "bridge"], check=True)
         at = self.directory
         (at / "containerd.toml").write_text('version = 2\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n')
         places: list[str | Path] = [
@@ -59,7 +64,7 @@ class PrivateEngine:
             "--pidfile": at / "pid",
             "--host": self.url,
             "--containerd": self._socket,
-            "--bridge": "none",
+            "--bridge": self.bridge,
         }
         (at / "none.json").write_text("{}")
         (at / "pid").unlink(missing_ok=True)
@@ -122,3 +127,4 @@ def _end(engine: PrivateEngine) -> None:
     for process in (engine.process, engine.containerd):
         process.terminate()
         process.wait(timeout=60)
+    subprocess.run(["ip", "link", "delete", engine.bridge], check=True)

@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import ssl
 import subprocess
 import time
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ CONFIG = """
 version: 0.1
 log: {{level: error, accesslog: {{disabled: true}}}}
 storage: {{filesystem: {{rootdirectory: {root}}}, cache: {{blobdescriptor: inmemory}}}}
-http: {{addr: "127.0.0.1:{port}"}}
+http: {{addr: "{host}"{tls}}}
 """
 AUTH = """
 auth: {{htpasswd: {{realm: tests, path: {path}}}}}
@@ -35,6 +36,7 @@ class Registry:
     host: str
     """`127.0.0.1:port`."""
     credentials: tuple[str, str] | None = None
+    certificate: Path | None = None
 
     def push(self, name: str, image: images.OciImage, tag: str = "latest") -> str:
         """Store an image; its whole reference by tag."""
@@ -65,14 +67,21 @@ class Registry:
             client.put(url, content=blob).raise_for_status()
 
     def _client(self) -> httpx.Client:
-        return httpx.Client(base_url=f"http://{self.host}", auth=self.credentials, timeout=30, trust_env=False)
+        verify = ssl.create_default_context(cafile=f"{self.certificate}.crt") if self.certificate else False
+        scheme = "https" if self.certificate else "http"
+        return httpx.Client(
+            base_url=f"{scheme}://{self.host}", auth=self.credentials, timeout=30, trust_env=False, verify=verify
+        )
 
 
 @contextlib.contextmanager
-def serving(folder: Path, *, password: bool = False) -> Iterator[Registry]:
-    """A registry that keeps its data in `folder`, until the end of the block."""
-    port = free_port()
-    text = CONFIG.format(root=folder / "data", port=port)
+def serving(
+    folder: Path, *, password: bool = False, address: str = "127.0.0.1", certificate: Path | None = None
+) -> Iterator[Registry]:
+    """A registry that keeps its data in `folder`, until the end of the block; over TLS with a certificate's files."""
+    host = f"{address}:{free_port(address)}"
+    tls = f", tls: {{certificate: {certificate}.crt, key: {certificate}.key}}" if certificate else ""
+    text = CONFIG.format(root=folder / "data", host=host, tls=tls)
     if password:
         (folder / "htpasswd").write_text(HTPASSWD + "\n")
         text += AUTH.format(path=folder / "htpasswd")
@@ -81,12 +90,12 @@ def serving(folder: Path, *, password: bool = False) -> Iterator[Registry]:
     with (folder / "registry.log").open("wb") as said:
         process = subprocess.Popen(["docker-registry", "serve", str(config)], stdout=said, stderr=said)
     try:
-        _await_answer(port, process)
-        yield Registry(f"127.0.0.1:{port}", (USER, PASSWORD) if password else None)
+        _await_answer(host, process)
+        yield Registry(host, (USER, PASSWORD) if password else None, certificate)
     finally:
         process.kill()
         process.wait()
-        forget(f"127.0.0.1:{port}")
+        forget(host)
 
 
 def forget(host: str) -> None:
@@ -98,17 +107,18 @@ def forget(host: str) -> None:
                     client.remove_image(name, force=True)
 
 
-def free_port() -> int:
-    """A loopback port that nobody has at this moment."""
+def free_port(address: str = "127.0.0.1") -> int:
+    """A port of this machine that nobody has at this moment."""
     with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
+        found.bind((address, 0))
         return int(found.getsockname()[1])
 
 
-def _await_answer(port: int, process: subprocess.Popen[bytes]) -> None:
+def _await_answer(host: str, process: subprocess.Popen[bytes]) -> None:
     until = time.monotonic() + START_S_MAX
+    address, _, port = host.partition(":")
     while process.poll() is None and time.monotonic() < until:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        with contextlib.suppress(OSError), socket.create_connection((address, int(port)), timeout=1):
             return
         time.sleep(0.05)
-    raise RuntimeError(f"docker-registry does not answer on port {port}; it ended with {process.poll()}")
+    raise RuntimeError(f"docker-registry does not answer on {host}; it ended with {process.poll()}")

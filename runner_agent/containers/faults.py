@@ -50,6 +50,8 @@ TABLE = (
     Row(ANY, r"no space left on device|disk quota exceeded", FaultClass.HOST_DISK_FULL),
     # A mirror or registry that is over its quota answers with prose of its own; this comes before "denied".
     Row(PULL, r"toomanyrequests|too many requests|\b429\b", FaultClass.REGISTRY_UNAVAILABLE),
+    # The owner of the host decides whom it trusts (`/etc/docker/certs.d`); plain http is for loopback alone.
+    Row(PULL, r"x509|tls: failed to verify|HTTP response to HTTPS", FaultClass.IMAGE_REFUSED),
     Row(PULL, r"no matching manifest|does not match the specified platform", FaultClass.WRONG_PLATFORM),
     Row(
         PULL,
@@ -72,8 +74,8 @@ TABLE = (
     ),
     Row(
         PULL,
-        r"connection re(fused|set)|timeout|timed out|deadline|EOF|no such host|server misbehaving|x509|tls:"
-        r"|no route|unreachable|broken pipe|canceled|cancelled|HTTP response to HTTPS",
+        r"connection re(fused|set)|timeout|timed out|deadline|EOF|no such host|server misbehaving"
+        r"|no route|unreachable|broken pipe|canceled|cancelled",
         FaultClass.REGISTRY_UNAVAILABLE,
     ),
     # A registry has words of its own, and most of its moods pass. What never does ends with the pull's budget.

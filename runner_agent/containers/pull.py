@@ -3,7 +3,7 @@
     read the name → resolve at the registry → make room → fetch by digest → check what came → note it in the cache
 
 The registry is asked for every job, also where the image is here already: whoever may not pull it may not run it.
-Passing faults are tried again until the budget ends. The engine speaks to registries, verifies every digest, and goes
+Passing faults are tried again, a few times. The engine speaks to registries, verifies every digest, and goes
 on in the middle of a layer after a dropped line; this module decides where from, and when enough is enough.
 """
 
@@ -31,7 +31,8 @@ from runner_protocol.results import Fault, FaultClass, Stage
 
 T = TypeVar("T")
 
-# Between tries at a registry that stalls or is over its quota; the last is repeated until the budget ends.
+# Between tries at a registry that stalls or is over its quota. After the last the job is handed back: whether it is
+# tried again, and where, is the server's affair, and this host has other jobs to run.
 RETRY_S = (1.0, 2.0, 5.0, 10.0, 20.0)
 PROGRESS_S = 0.5
 # The public API's names for what OCI calls amd64 and arm64.
@@ -92,20 +93,18 @@ class Pull:
             raise HostFault(FaultClass.HOST_FAULT, Stage.PULL, str(error)) from error
 
     async def _patiently(self, attempt: Callable[[], Awaitable[T]]) -> T:
-        """Try again what passes. The budget, and nothing else, ends it: it is an outer time limit."""
-        tries = 0
-        while True:
+        """Try again what passes."""
+        for pause_s in (*RETRY_S, None):
             try:
                 return await attempt()
             except EngineCallError as error:
                 fault = faults.fault_of(error, Stage.PULL, what="the image could not be pulled")
-                if fault.kind is not FaultClass.REGISTRY_UNAVAILABLE:
+                if fault.kind is not FaultClass.REGISTRY_UNAVAILABLE or pause_s is None:
                     raise faults.raised(fault) from error
                 self.last_fault = fault
-                pause_s = RETRY_S[min(tries, len(RETRY_S) - 1)]
                 self._progress(None, f"{fault.message}; trying again in {pause_s:.0f} s")
-            tries += 1
-            await anyio.sleep(pause_s)
+                await anyio.sleep(pause_s)
+        raise AssertionError("the last try has raised")
 
     async def _from(self, source: Source, asked: str) -> Image:
         found = await self._ask("GET", f"/distribution/{source.reference}/json", source)

@@ -1,14 +1,19 @@
 """Pulls from real registries: who may, what comes, and what bad days do to it."""
 
 import base64
+import contextlib
+import ipaddress
 import json
 import random
+import shutil
 import stat
+import subprocess
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import docker
 import images
 import pytest
 import registry as registries
@@ -120,6 +125,52 @@ async def test_a_password_is_the_jobs_own_or_the_hosts(private: Registry, tmp_pa
     packed = base64.b64encode(f"{registries.USER}:{registries.PASSWORD}".encode()).decode()
     config.write_text(json.dumps({"auths": {private.host: {"auth": packed}}}))
     assert (await Workbench(reference, settings(docker_config=config)).pull()).cmd == ("true",)
+
+
+@pytest.fixture
+def tls_registry(tmp_path: Path) -> Iterator[Registry]:
+    """A registry with its own certificate on the engine's bridge, where the liberties of loopback end."""
+    with contextlib.closing(docker.APIClient()) as client:
+        subnet = client.inspect_network("bridge")["IPAM"]["Config"][0]["Subnet"]
+    address = str(ipaddress.ip_network(subnet)[1])
+    certificate = tmp_path / "registry"
+    subject = ["-subj", "/CN=registry", "-addext", f"subjectAltName=IP:{address}"]
+    files = ["-keyout", f"{certificate}.key", "-out", f"{certificate}.crt"]
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *subject, *files]
+    subprocess.run(command, check=True, capture_output=True)
+    with registries.serving(tmp_path, address=address, certificate=certificate) as serving:
+        yield serving
+
+
+@pytest.fixture
+def trusted(tls_registry: Registry) -> Iterator[Callable[[], None]]:
+    """Makes the engine trust that registry's certificate, until the test ends."""
+    folder = Path("/etc/docker/certs.d") / tls_registry.host
+    folder.mkdir(parents=True)
+    yield lambda: (folder / "ca.crt").write_bytes(Path(f"{tls_registry.certificate}.crt").read_bytes()) and None
+    shutil.rmtree(folder)
+    with contextlib.suppress(OSError):
+        folder.parent.rmdir()
+
+
+async def test_a_private_certificate_is_trusted_where_the_hosts_owner_says_so(
+    tls_registry: Registry, trusted: Callable[[], None]
+) -> None:
+    bench = Workbench(tls_registry.push("pull/tls", unique("tls")))
+    with pytest.raises(JobFault) as refused:
+        await bench.pull()
+    assert refused.value.fault.kind is FaultClass.IMAGE_REFUSED
+    assert "x509" in refused.value.fault.message
+    trusted()
+    assert (await bench.pull()).cmd == ("true",)
+
+
+async def test_plain_http_is_for_loopback_alone(tls_registry: Registry, tmp_path: Path) -> None:
+    address, _, _ = tls_registry.host.partition(":")
+    (tmp_path / "plain").mkdir()
+    with registries.serving(tmp_path / "plain", address=address) as plain:
+        bench = Workbench(plain.push("pull/plain", unique("plain")))
+        assert await fault_of(bench) is FaultClass.IMAGE_REFUSED
 
 
 async def test_a_credential_helper_of_the_host_is_asked(
