@@ -57,6 +57,13 @@ def rows_of(tx: Tx, noun: Noun, project_id: int, uuids: Iterable[str]) -> dict[s
     return {row["uuid"]: row for row in tx.all(sql, project=project_id, uuids=list(uuids))}
 
 
+def ids_by_uuid(tx: Tx, table: str, uuids: Iterable[str]) -> dict[str, int]:
+    """The ids of rows of any owner, by UUID; empty ones are left out."""
+    wanted = [uuid for uuid in uuids if uuid]
+    rows = tx.all(f"SELECT id, uuid FROM {table} WHERE uuid {{any:uuids}}", uuids=wanted) if wanted else []
+    return {row["uuid"]: row["id"] for row in rows}
+
+
 def id_within(tx: Tx, table: str, uuid: UUID, owner: str, owner_id: int) -> int | None:
     """The id of a row that belongs to an owner, by its UUID."""
     sql = f"SELECT id FROM {table} WHERE uuid = :uuid AND {owner} = :owner"
