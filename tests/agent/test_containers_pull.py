@@ -143,18 +143,18 @@ def tls_registry(tmp_path: Path) -> Iterator[Registry]:
 
 
 @pytest.fixture
-def trusted(tls_registry: Registry) -> Iterator[Callable[[], None]]:
+def trusted(tls_registry: Registry) -> Iterator[Callable[[], object]]:
     """Makes the engine trust that registry's certificate, until the test ends."""
     folder = Path("/etc/docker/certs.d") / tls_registry.host
     folder.mkdir(parents=True)
-    yield lambda: (folder / "ca.crt").write_bytes(Path(f"{tls_registry.certificate}.crt").read_bytes()) and None
+    yield lambda: shutil.copy(f"{tls_registry.certificate}.crt", folder / "ca.crt")
     shutil.rmtree(folder)
     with contextlib.suppress(OSError):
         folder.parent.rmdir()
 
 
 async def test_a_private_certificate_is_trusted_where_the_hosts_owner_says_so(
-    tls_registry: Registry, trusted: Callable[[], None]
+    tls_registry: Registry, trusted: Callable[[], object]
 ) -> None:
     bench = Workbench(tls_registry.push("pull/tls", unique("tls")))
     with pytest.raises(JobFault) as refused:
