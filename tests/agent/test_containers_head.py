@@ -1,8 +1,10 @@
 """The pure parts behind the engine door, as tables and properties: no engine takes part."""
 
 import json
+import re
 import uuid
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +25,7 @@ from runner_agent.errors import HostFault, JobFault
 from runner_protocol.jobs import Limits
 from runner_protocol.results import CapturedText, CollectedFile, FaultClass, FileEncoding, Stage
 
+ROOT = Path(__file__).parents[2]
 DIGEST = "sha256:" + "a" * 64
 
 
@@ -342,3 +345,14 @@ def test_a_sandbox_whose_runtime_the_engine_lacks_is_refused() -> None:
         "spec.sandbox 'gvisor': the engine has no runtime 'runsc'",
     )
     assert create.refusal(spec(), facts, TERMS, cpus=4, memory=1 << 40) is None
+
+
+def test_every_test_that_the_security_page_names_exists() -> None:
+    page = (ROOT / "docs/security.md").read_text()
+    tests = re.findall(r"def (test_\w+)", "".join(path.read_text() for path in ROOT.glob("tests/agent/test_*.py")))
+    named = re.findall(r"`(test_\w+)(_…)?`", page)
+    assert named
+    assert [name for name, _ in named if not any(test.startswith(name) for test in tests)] == []
+    rows = {row for found in re.findall(r"hostile: ([^|;]+)", page) for row in re.findall(r"\*([^*]+)\*", found)}
+    table = (ROOT / "tests/agent/test_hostile_images.py").read_text()
+    assert [row for row in rows if row not in table] == []
