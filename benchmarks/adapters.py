@@ -1,11 +1,12 @@
 """How fast outputs become results: whole processes, from the text of a file to JSON, in MB/s.
 
 Makes files of 12 to 32 MB, reads each with `python -m server_stub.adapters`, and prints the best of some runs beside
-the floor for the same bytes in this process: one bare regex pass for lines, `orjson.loads` for documents. Reads no
-clock but the wall's, and says nothing about quality. `python benchmarks/adapters.py [RUNS]`.
+the floor for the same bytes in this process: one bare regex pass for lines, `orjson.loads` for documents. On a
+shared machine compare the last two columns, in MB for each second of CPU. `python benchmarks/adapters.py [RUNS]`.
 """
 
 import json
+import os
 import random
 import re
 import subprocess
@@ -103,15 +104,28 @@ LOADS: Final = (
 )
 
 
-def seconds(action: Callable[[], object], runs: int) -> float:
-    """The shortest of several runs."""
+class Cost(NamedTuple):
+    """The shortest of several runs, in seconds of the wall's clock and of CPU."""
 
-    def once() -> float:
-        start = time.perf_counter()
+    wall: float
+    cpu: float
+
+
+def cost(action: Callable[[], object], runs: int) -> Cost:
+    """What an action costs, its child processes included."""
+
+    def once() -> Cost:
+        wall, cpu = time.perf_counter(), _cpu_seconds()
         action()
-        return time.perf_counter() - start
+        return Cost(time.perf_counter() - wall, _cpu_seconds() - cpu)
 
-    return min(once() for _ in range(runs))
+    costs = [once() for _ in range(runs)]
+    return Cost(min(cost.wall for cost in costs), min(cost.cpu for cost in costs))
+
+
+def _cpu_seconds() -> float:
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def read_file(adapter: str, path: Path) -> None:
@@ -126,16 +140,17 @@ def lines(folder: Path, runs: int) -> Iterator[str]:
         path = folder / load.adapter
         path.write_text(text)
         size = path.stat().st_size / MEGABYTE
-        named = size / seconds(partial(read_file, load.adapter, path), runs)
-        magic = size / seconds(partial(read_file, "magic", path), runs)
-        floor = size / seconds(partial(load.floor, text), runs)
-        yield f"{load.adapter:<16}{size:>8.1f}{named:>10.1f}{magic:>10.1f}{floor:>10.1f}"
+        named = cost(partial(read_file, load.adapter, path), runs)
+        magic = cost(partial(read_file, "magic", path), runs)
+        floor = cost(partial(load.floor, text), runs)
+        speeds = (named.wall, magic.wall, floor.wall, named.cpu, floor.cpu)
+        yield f"{load.adapter:<16}{size:>8.1f}" + "".join(f"{size / seconds:>10.1f}" for seconds in speeds)
 
 
 def main() -> None:
     """Prints the table."""
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else 5
-    print(f"{'adapter':<16}{'MB':>8}{'MB/s':>10}{'magic':>10}{'bare pass':>10}")
+    print(f"{'adapter':<16}{'MB':>8}{'MB/s':>10}{'magic':>10}{'bare pass':>10}{'by CPU':>10}{'bare':>10}")
     with tempfile.TemporaryDirectory() as folder:
         for line in lines(Path(folder), runs):
             print(line, flush=True)
