@@ -79,10 +79,17 @@ async def add_user(database: Database, name: str, *, admin: bool = False) -> Row
     return await database.write(lambda tx: accounts.create_user(tx, name, f"{name.lower()}@example.com", admin=admin))
 
 
-async def signed_in(database: Database, api: httpx.AsyncClient, user: Row) -> dict[str, str]:
+async def token_of(database: Database, user: Row) -> dict[str, str]:
     """Headers that prove a user by an API token."""
     _, token = await database.write(lambda tx: accounts.create_token(tx, user, "test"))
     return {"authorization": f"Bearer {token}"}
+
+
+async def sign_in(database: Database, api: httpx.AsyncClient, name: str = "Ada", *, admin: bool = False) -> Row:
+    """Let a client speak for a new user from now on."""
+    user = await add_user(database, name, admin=admin)
+    api.headers.update(await token_of(database, user))
+    return user
 
 
 async def rows(database: Database, table: str) -> int:
