@@ -79,7 +79,7 @@ def test_any_json_is_answered_with_sound_results_or_a_reason(
     assert_sound(parse(adapter, json.dumps(document), average))
 
 
-NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
+NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=16)  # 64 bytes at most.
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**70), 2**70)
 BMF = st.dictionaries(
     NAMES,
