@@ -18,7 +18,8 @@ pytestmark = pytest.mark.docker
 
 def start(tmp_path: Path, *arguments: str) -> subprocess.Popen[str]:
     variables = {"RUNNER_AGENT_STATE_DIR": str(tmp_path), "RUNNER_AGENT_LOCK_FILE": str(tmp_path / "lock")}
-    variables |= {"RUNNER_AGENT_ISOLATION__TUNE": "false"}  # This machine is not ours to tune.
+    # This machine is not ours to tune, and never quiet while tests run on it.
+    variables |= {"RUNNER_AGENT_ISOLATION__TUNE": "false", "RUNNER_AGENT_RERUNS_MAX": "0"}
     command = [sys.executable, "-W", "error", "-m", "runner_agent", "exec", "--memory-mib", "64", *arguments]
     return subprocess.Popen(
         command, env=os.environ | variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
