@@ -71,9 +71,16 @@ class Collector:
             try:
                 self._fetch(want)
             except NotCollectedError as error:
-                fault = Fault(kind=error.kind, stage=Stage.COLLECT, message=f"{want.asked}: {error}")
-                self._haul.fault = self._haul.fault or fault
+                self._miss(want, error.kind, str(error))
+            except (tarfile.TarError, EngineSilentError):
+                # An engine that is there, and broke off, met a file that it cannot pack. One that is gone says so here.
+                self._door.ask("GET", "/version")
+                self._miss(want, FaultClass.FILE_REFUSED, "the engine could not pack it")
         return self._haul
+
+    def _miss(self, want: files.Want, kind: FaultClass, why: str) -> None:
+        fault = Fault(kind=kind, stage=Stage.COLLECT, message=f"{want.asked}: {why}")
+        self._haul.fault = self._haul.fault or fault
 
     def _fetch(self, want: files.Want) -> None:
         path, mode, size = self._resolve(want.path)
@@ -150,20 +157,17 @@ class Collector:
 
     def _members(self, path: str) -> Generator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
         """The entries of an archive as they arrive. Hangs up when the reader has seen enough."""
-        stream = self._door.open("GET", f"/containers/{self._container}/archive", params={"path": path})
         try:
-            with tarfile.open(
-                fileobj=Metered(stream, self._bounds.scan_bytes_max),
-                mode="r|",
-                bufsize=READ_BYTES,
-                errors="surrogateescape",
-            ) as tar:
+            stream = self._door.open("GET", f"/containers/{self._container}/archive", params={"path": path})
+        except EngineRefusedError as error:
+            raise NotCollectedError(FaultClass.FILE_REFUSED, f"the engine does not hand it out: {error}") from error
+        try:
+            metered = Metered(stream, self._bounds)
+            with tarfile.open(fileobj=metered, mode="r|", bufsize=READ_BYTES, errors="surrogateescape") as tar:
                 while (member := tar.next()) is not None:
                     yield tar, member
                     # The module would keep every header for a second reading that never comes.
                     tar.members = []  # type: ignore[attr-defined]  # CPython has it; the stubs do not.
-        except tarfile.TarError as error:
-            raise EngineSilentError(f"the engine's archive of {path} broke off: {error}") from error
         finally:
             stream.hang_up()
 
@@ -171,10 +175,10 @@ class Collector:
 class Metered(io.RawIOBase):
     """A stream that ends in an error when it has cost too much."""
 
-    def __init__(self, stream: Stream, bytes_max: int) -> None:
+    def __init__(self, stream: Stream, bounds: Bounds) -> None:
         super().__init__()
         self._stream = stream
-        self._bytes_max = self._left = bytes_max
+        self._bytes_max = self._left = bounds.scan_bytes_max
         self._until = time.monotonic() + SCAN_S_MAX
 
     def read(self, size: int = -1, /) -> bytes:

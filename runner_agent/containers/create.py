@@ -72,7 +72,7 @@ def body(
         "HostConfig": {
             **confinement(order.spec, settings),
             **whereabouts(order.spec, placement, cpus),
-            "NetworkMode": network,
+            **networking(network),
             **({"StorageOpt": {"size": str(order.spec.disk)}} if quota else {}),
         },
     }
@@ -113,6 +113,12 @@ def whereabouts(spec: Spec, placement: Placement, cpus: int) -> dict[str, Any]:
         "SecurityOpt": ["no-new-privileges:true", *placement.security_options],
         **{key: value for key, value in chosen.items() if value is not None},
     }
+
+
+def networking(network: str) -> dict[str, Any]:
+    """The network of this name. Without one, the host's name servers and search domains are nobody's business."""
+    secluded = {"Dns": ["127.0.0.1"], "DnsSearch": ["."]}
+    return {"NetworkMode": network, **(secluded if network == "none" else {})}
 
 
 def refusal(spec: Spec, facts: EngineFacts, settings: EngineSettings, *, cpus: int, memory: int) -> Fault | None:

@@ -9,7 +9,7 @@ It kills nothing itself.
 import os
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
@@ -170,10 +170,12 @@ def _space(process: Path) -> Path | None:
         return None
 
 
-def _open_files(process: Path) -> Iterator[os.stat_result]:
+def _open_files(process: Path) -> list[os.stat_result]:
+    found = []
     for folder in ("fd", "map_files"):
         # The process may end while we look, or close the very file.
         with suppress(OSError), os.scandir(process / folder) as entries:
             for entry in entries:
                 with suppress(OSError):
-                    yield entry.stat()
+                    found.append(entry.stat())
+    return found

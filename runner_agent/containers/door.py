@@ -8,8 +8,8 @@ import base64
 import binascii
 import json
 import math
-from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, closing, suppress
 from typing import Any, TypeVar
 
 import anyio
@@ -17,6 +17,7 @@ import anyio.to_thread
 import docker
 import requests
 import urllib3
+from anyio.abc import TaskGroup
 from docker.errors import DockerException
 
 from runner_agent.containers.faults import EngineRefusedError, EngineSilentError
@@ -31,6 +32,16 @@ ABANDON_AFTER_S = 5.0
 CONNECT_S_MAX = 10.0
 # An answer that is read whole. The largest is a list of containers; no list of ours comes near.
 ANSWER_BYTES_MAX = 64 << 20
+
+
+@asynccontextmanager
+async def tasks() -> AsyncIterator[TaskGroup]:
+    """A task group that raises one error as itself, so that the families of errors keep their meaning."""
+    try:
+        async with anyio.create_task_group() as group:
+            yield group
+    except ExceptionGroup as error:
+        raise error.exceptions[0] from None
 
 
 class Stream:

@@ -1,14 +1,17 @@
-"""What a container's end means: from the engine's last state to exit code, signal, times and fault. Pure."""
+"""What a container's end means: from the engine's last state to exit code, signal, times, fault and record. Pure."""
 
 import re
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
 
-from runner_protocol.results import Fault, FaultClass, Stage
+from runner_agent.bench import Observation
+from runner_agent.containers.streams import Capture
+from runner_agent.engine import IterationOrder
+from runner_protocol.results import CollectedFile, Fault, FaultClass, IterationRecord, Stage
 
 # A shell and `docker-init` say a signal by 128 plus its number.
 SIGNAL_BASE = 128
@@ -17,6 +20,9 @@ NOT_EXECUTABLE = 126
 # `docker-init` is tini; where it cannot start the command it says so and leaves with 127 or 126.
 # Source: github.com/krallin/tini, src/tini.c, `spawn_process`.
 INIT_FAILED = re.compile(r"^\[FATAL tini \(\d+\)\] exec (.*) failed: (.*)$", re.MULTILINE)
+
+
+NEVER_RAN = frozenset({FaultClass.COMMAND_NOT_FOUND, FaultClass.COMMAND_NOT_EXECUTABLE})
 
 
 class Cut(Enum):
@@ -112,3 +118,36 @@ def _went_wrong(ending: Ending) -> Fault:
 
 def _fault(kind: FaultClass, message: str, ending: Ending) -> Fault:
     return Fault(kind=kind, stage=Stage.ITERATE, message=message, exit_code=ending.exit_code, signal=ending.signal)
+
+
+def record_of(
+    order: IterationOrder,
+    capture: Capture,
+    *,
+    fault: Fault | None,
+    ending: Ending | None = None,
+    seen: Observation | None = None,
+    timed_out: bool = False,
+    files: Sequence[CollectedFile] = (),
+) -> IterationRecord:
+    """Everything that is known of one iteration. A command that never began has no exit code and no wall time."""
+    ran = ending if fault is None or fault.kind not in NEVER_RAN else None
+    return IterationRecord(
+        number=order.number,
+        variant=order.variant,
+        warm_up=order.warm_up,
+        repeats=order.repeats,
+        exit_code=ran and ran.exit_code,
+        signal=ran and ran.signal,
+        out_of_memory=ending is not None and ending.out_of_memory,
+        timed_out=timed_out,
+        started=ending and ending.started,
+        wall_ns=ran and ran.wall_ns,
+        cpu_ns=seen and seen.cpu_ns,
+        memory_peak_bytes=seen and seen.memory_peak_bytes,
+        stdout=capture.stdout,
+        stderr=capture.stderr,
+        files=list(files),
+        fault=fault and fault.model_copy(update={"iteration": order.number}),
+        verdict=seen and seen.verdict,
+    )

@@ -18,11 +18,10 @@ from runner_agent.containers import credentials, disk, faults, reference
 from runner_agent.containers.box import hung_up
 from runner_agent.containers.cache import Cache
 from runner_agent.containers.credentials import CredentialsError
-from runner_agent.containers.door import Door, Stream
+from runner_agent.containers.door import Door, Stream, tasks
 from runner_agent.containers.faults import EngineCallError, EngineRefusedError, EngineSilentError
 from runner_agent.containers.progress import PullMeter
 from runner_agent.containers.reference import Reference
-from runner_agent.containers.run import tasks
 from runner_agent.containers.terms import EngineSettings
 from runner_agent.engine import EngineFacts, Image, PullProgress
 from runner_agent.errors import HostFault, JobFault

@@ -19,14 +19,14 @@ from anyio.abc import TaskGroup
 from runner_agent.bench import Bench, Observation, Placement
 from runner_agent.containers import collect, create, disk, faults, files, outcome
 from runner_agent.containers.box import Box, await_death, fresh, hung_up, network
-from runner_agent.containers.door import Door, Stream
+from runner_agent.containers.door import Door, Stream, tasks
 from runner_agent.containers.faults import EngineCallError, EngineSilentError
-from runner_agent.containers.outcome import Cut, Ending
+from runner_agent.containers.outcome import Cut
 from runner_agent.containers.streams import Capture
 from runner_agent.containers.terms import EngineSettings
 from runner_agent.engine import EngineFacts, IterationOrder, OutputTail
 from runner_agent.errors import HostFault, JobFault
-from runner_protocol.results import INFRASTRUCTURE, Fault, FaultClass, IterationRecord, Stage
+from runner_protocol.results import INFRASTRUCTURE, FaultClass, IterationRecord, Stage
 
 log = structlog.get_logger(__name__)
 
@@ -58,10 +58,12 @@ class Watch:
         self._bench = bench
         self.placement = placement
         self.observation: Observation | None = None
+        self._ended = False
 
     async def end(self) -> None:
         """Read the counters and free what `prepare` made."""
-        if self.observation is None:
+        if not self._ended:
+            self._ended = True
             self.observation = await self._bench.end()
 
 
@@ -74,16 +76,6 @@ async def prepared(bench: Bench, number: int) -> AsyncIterator[Watch]:
     finally:
         with anyio.move_on_after(BENCH_END_S_MAX, shield=True):
             await watch.end()
-
-
-@asynccontextmanager
-async def tasks() -> AsyncIterator[TaskGroup]:
-    """A task group that raises one error as itself, so that the families of errors keep their meaning."""
-    try:
-        async with anyio.create_task_group() as group:
-            yield group
-    except ExceptionGroup as error:
-        raise error.exceptions[0] from None
 
 
 class Run:
@@ -118,7 +110,7 @@ class Run:
             fault = error.fault
         if fault.kind in INFRASTRUCTURE:
             raise HostFault(fault.kind, fault.stage, fault.message)
-        return self._recorded(fault=fault.model_copy(update={"iteration": self._order.number}))
+        return outcome.record_of(self._order, self._capture, fault=fault)
 
     async def _run(self) -> IterationRecord:
         order, settings = self._order, self._settings
@@ -153,8 +145,7 @@ class Run:
                 group.start_soon(self._tell_tail)
                 cut = await self._await_end(box, group, limit)
                 await watch.end()
-                with anyio.move_on_after(DRAIN_S_MAX):
-                    await self._drained.wait()
+                await self._drain()
                 group.cancel_scope.cancel()
         return cut or await self._last_look()
 
@@ -186,17 +177,25 @@ class Run:
         try:
             await self._door.call(read, within_s=math.inf)
         except EngineSilentError as error:
-            # Hanging up looks the same from here. That an engine is gone is told by the exit that never comes.
-            log.debug("output_ended", error=str(error))
+            # After the end it is we who hung up. Before it, the rest of the output is lost, and with it the results.
+            self._lost = self._lost or error
+            self._ended.set()
         self._drained.set()
+
+    async def _drain(self) -> None:
+        with anyio.move_on_after(DRAIN_S_MAX) as limit:
+            await self._drained.wait()
+        if limit.cancelled_caught:
+            log.warning("output_not_drained", job=self._order.job, waited_s=DRAIN_S_MAX)
 
     async def _await_exit(self, ending: Stream) -> None:
         try:
             answer = await self._door.call(lambda: b"".join(ending.pieces()), within_s=math.inf)
-            if b"StatusCode" not in answer:
-                self._lost = EngineSilentError("the engine stopped waiting for the container")
+            told = b"StatusCode" in answer
+            lost = None if told else EngineSilentError("the engine stopped waiting for the container")
         except EngineSilentError as error:
-            self._lost = error
+            lost = error
+        self._lost = self._lost or lost
         self._ended.set()
 
     async def _tell_tail(self) -> None:
@@ -257,8 +256,15 @@ class Run:
             ending, cut=cut, within_s=self._order.within_s, disk_bytes=self._order.spec.disk, stderr=stderr.text[-4096:]
         )
         haul = await self._collect(box, inspected["Config"]["WorkingDir"])
-        record = self._recorded(fault=fault or haul.fault, ending=ending, watch=watch)
-        return record.model_copy(update={"timed_out": cut is Cut.TIMEOUT, "files": haul.files})
+        return outcome.record_of(
+            self._order,
+            self._capture,
+            fault=fault or haul.fault,
+            ending=ending,
+            seen=watch.observation,
+            timed_out=cut is Cut.TIMEOUT,
+            files=haul.files,
+        )
 
     async def _collect(self, box: Box, workdir: str) -> collect.Haul:
         if not self._order.file_paths:
@@ -275,32 +281,3 @@ class Run:
         collector = collect.Collector(self._door, box.id, bounds)
         wants = [files.want(asked, workdir) for asked in self._order.file_paths]
         return await self._door.call(lambda: collector.collect(wants), within_s=collect.SCAN_S_MAX * len(wants))
-
-    def _recorded(
-        self, *, fault: Fault | None, ending: Ending | None = None, watch: Watch | None = None
-    ) -> IterationRecord:
-        order, seen = self._order, watch.observation if watch else None
-        if fault is not None:
-            fault = fault.model_copy(update={"iteration": order.number})
-        never_ran = fault is not None and fault.kind in NEVER_RAN
-        return IterationRecord(
-            number=order.number,
-            variant=order.variant,
-            warm_up=order.warm_up,
-            repeats=order.repeats,
-            exit_code=None if ending is None or never_ran else ending.exit_code,
-            signal=None if ending is None or never_ran else ending.signal,
-            out_of_memory=ending is not None and ending.out_of_memory,
-            started=ending and ending.started,
-            wall_ns=None if ending is None or never_ran else ending.wall_ns,
-            cpu_ns=seen and seen.cpu_ns,
-            memory_peak_bytes=seen and seen.memory_peak_bytes,
-            stdout=self._capture.stdout,
-            stderr=self._capture.stderr,
-            fault=fault,
-            verdict=seen and seen.verdict,
-        )
-
-
-NEVER_RAN = frozenset({FaultClass.COMMAND_NOT_FOUND, FaultClass.COMMAND_NOT_EXECUTABLE})
-"""Faults of a command that did not exist as a process: it has no exit code, and no wall time."""

@@ -301,6 +301,8 @@ def test_every_confinement_stands_in_the_body_of_every_container() -> None:
         "SecurityOpt": ["no-new-privileges:true"],
         "CpusetCpus": "3-3",
         "NetworkMode": "none",
+        "Dns": ["127.0.0.1"],
+        "DnsSearch": ["."],
     }
 
 
