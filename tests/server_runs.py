@@ -1,6 +1,7 @@
 """Runs as a client sends them, for the tests of the server."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import httpx
@@ -15,7 +16,7 @@ CONTEXT = {"bencher.dev/v0/repo/name": "Demo"}
 PROJECT = "/v0/projects/demo"
 
 
-def bmf(**benchmarks: dict[str, float]) -> str:
+def bmf(**benchmarks: Mapping[str, float]) -> str:
     """A BMF document: benchmark → measure → value."""
     document = {name: {key: {"value": value} for key, value in of.items()} for name, of in benchmarks.items()}
     return json.dumps(document)
