@@ -9,6 +9,7 @@ suite=$1
 out=$2
 work=$out.work
 root=$work/root
+kept=$(realpath -m "${out%/*}")/packages-$suite
 export PATH=$PATH:/usr/sbin:/sbin
 
 say() { printf '  image: %s\n' "$*"; }
@@ -25,35 +26,53 @@ clean() {
 }
 trap clean EXIT
 
-packages() {
-  # init and login · what the agent needs · what the tests drive · what a disk needs to boot
-  local names=(
-    systemd systemd-sysv systemd-timesyncd udev dbus libpam-systemd openssh-server
-    python3 python3-venv docker.io docker-registry podman crun apparmor iptables ca-certificates
-    procps iproute2 util-linux stress-ng strace nginx-light postgresql busybox-static less
-    linux-image-cloud-amd64 initramfs-tools kmod e2fsprogs
-  )
-  if [ "$suite" != bookworm ]; then names+=(systemd-cryptsetup docker-cli); fi
-  local IFS=,
-  printf '%s' "${names[*]}"
-}
+# init and login · what the agent needs · what the tests drive · what a disk needs to boot
+packages=(
+  systemd systemd-sysv udev dbus libpam-systemd openssh-server
+  python3 python3-venv docker.io docker-registry podman crun apparmor iptables ca-certificates
+  procps iproute2 util-linux stress-ng strace nginx-light postgresql busybox-static less
+  linux-image-cloud-amd64 initramfs-tools kmod e2fsprogs
+)
+[ "$suite" = bookworm ] || packages+=(docker-cli)
 
 bootstrap() {
   local source
   source=$(mirror)
   [ -n "$source" ] || { echo "apt names no Debian archive here: the image has nothing to be built from" >&2; exit 1; }
-  mkdir -p "$root" "${out%/*}/packages-$suite"
-  debootstrap --variant=minbase --include="$(packages)" --cache-dir="$(realpath "${out%/*}/packages-$suite")" \
-    "$suite" "$root" "$source" >"$work/debootstrap.log" 2>&1 || { tail -n 30 "$work/debootstrap.log" >&2; exit 1; }
-  # A second archive line would name the mirror in the image; the guest reaches none.
+  mkdir -p "$root" "$kept"
+  debootstrap --variant=minbase --cache-dir="$kept" "$suite" "$root" "$source" >"$work/debootstrap.log" 2>&1 ||
+    { tail -n 30 "$work/debootstrap.log" >&2; exit 1; }
+  mount -t proc proc "$root/proc"
+  mount -t sysfs -o ro sysfs "$root/sys"
+  # Nothing may start in the chroot: it would run on this machine.
+  printf '#!/bin/sh\nexit 101\n' >"$root/usr/sbin/policy-rc.d"
+  chmod 755 "$root/usr/sbin/policy-rc.d"
+}
+
+# The bulk comes through apt: debootstrap cannot order packages that depend on each other in a circle.
+install_packages() {
+  cp /etc/resolv.conf "$root/etc/resolv.conf"
+  printf 'MODULES=list\nCOMPRESS=gzip\n' >"$root/etc/initramfs-tools.conf.tests"
+  mkdir -p "$root/etc/initramfs-tools/conf.d"
+  mv "$root/etc/initramfs-tools.conf.tests" "$root/etc/initramfs-tools/conf.d/tests"
+  cp -n "$kept"/*.deb "$root/var/cache/apt/archives/" || true
+  {
+    chroot "$root" apt-get update -q
+    # Without fsync: a build that is cut off starts anew.
+    DEBIAN_FRONTEND=noninteractive chroot "$root" apt-get install -q -y --no-install-recommends \
+      -o Dpkg::Options::=--force-unsafe-io "${packages[@]}"
+  } >"$work/apt.log" 2>&1 || { tail -n 40 "$work/apt.log" >&2; exit 1; }
+  cp -n "$root"/var/cache/apt/archives/*.deb "$kept/"
+  # The archive's line would name the mirror in the image; the guest reaches none.
   : >"$root/etc/apt/sources.list"
+  : >"$root/etc/resolv.conf"
+  rm "$root/usr/sbin/policy-rc.d"
 }
 
 settle() {
   echo host-under-test >"$root/etc/hostname"
   printf '127.0.0.1 localhost host-under-test\n' >"$root/etc/hosts"
   printf '/dev/vda / ext4 defaults,noatime 0 1\n' >"$root/etc/fstab"
-  : >"$root/etc/resolv.conf"
   : >"$root/etc/machine-id"
   mkdir -p "$root/etc/systemd/network" "$root/root/.ssh" "$root/etc/systemd/journald.conf.d"
   printf '[Match]\nName=en*\n[Network]\nDHCP=ipv4\n' >"$root/etc/systemd/network/10-loopback.network"
@@ -68,14 +87,11 @@ settle() {
     podman-restart 2>/dev/null || true
   # Noise that a test of quietness would meet by chance; the tests that want noise make it.
   chroot "$root" systemctl -q mask apt-daily.timer apt-daily-upgrade.timer man-db.timer e2scrub_all.timer fstrim.timer \
-    systemd-timesyncd stress-ng 2>/dev/null || true
+    podman-auto-update.service podman-auto-update.timer e2scrub_reap.service getty@tty1.service 2>/dev/null || true
 }
 
 kernel() {
-  printf 'MODULES=list\nCOMPRESS=gzip\n' >"$root/etc/initramfs-tools/conf.d/tests"
   printf '%s\n' virtio_pci virtio_blk virtio_net ext4 crc32c_generic >>"$root/etc/initramfs-tools/modules"
-  mount -t proc proc "$root/proc"
-  mount -t sysfs -o ro sysfs "$root/sys"
   chroot "$root" update-initramfs -u >"$work/initramfs.log" 2>&1 || { cat "$work/initramfs.log" >&2; exit 1; }
   umount "$root/proc" "$root/sys"
   cp "$root"/boot/vmlinuz-* "$work/vmlinuz"
@@ -92,6 +108,8 @@ rm -rf --one-file-system "$work"
 mkdir -p "$work"
 say "unpacking Debian $suite"
 bootstrap
+say "installing ${#packages[@]} packages and what they depend on"
+install_packages
 say "settling the guest"
 settle
 say "making its kernel and first disk"
