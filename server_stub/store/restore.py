@@ -2,10 +2,12 @@
 
 import os
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from server_stub.errors import BadRequestError, ConflictError
-from server_stub.store.sqlite import BUSY_MS
+
+WAIT_S = 0.5
 
 
 def restore(copy: Path, target: Path) -> None:
@@ -16,10 +18,8 @@ def restore(copy: Path, target: Path) -> None:
         _refuse_open(target)
     fresh = target.with_name(f"{target.name}.restoring")
     fresh.unlink(missing_ok=True)
-    with sqlite3.connect(copy) as source, sqlite3.connect(fresh) as made:
+    with closing(sqlite3.connect(copy)) as source, closing(sqlite3.connect(fresh)) as made:
         source.backup(made)
-    source.close()
-    made.close()
     with fresh.open("rb") as file:
         os.fsync(file.fileno())
     # The log of the old database must not be replayed into the new one.
@@ -30,10 +30,9 @@ def restore(copy: Path, target: Path) -> None:
 
 def _check(copy: Path) -> None:
     try:
-        with sqlite3.connect(f"file:{copy}?mode=ro", uri=True) as opened:
+        with closing(sqlite3.connect(f"file:{copy}?mode=ro", uri=True)) as opened:
             verdict = opened.execute("PRAGMA integrity_check").fetchone()[0]
             opened.execute("SELECT COUNT(*) FROM schema_migration").fetchone()
-        opened.close()
     except sqlite3.Error as error:
         raise BadRequestError(f"{copy} is no backup of ours: {error}") from error
     if verdict != "ok":
@@ -43,10 +42,9 @@ def _check(copy: Path) -> None:
 def _refuse_open(target: Path) -> None:
     """A server keeps connections: then the log cannot be folded in by us and leave WAL mode."""
     try:
-        with sqlite3.connect(target, timeout=BUSY_MS / 1000 / 10) as opened:
+        with closing(sqlite3.connect(target, timeout=WAIT_S)) as opened:
             # Leaving WAL needs the only connection there is.
             mode = opened.execute("PRAGMA journal_mode = DELETE").fetchone()[0]
-        opened.close()
     except sqlite3.OperationalError as error:
         raise ConflictError(f"{target} is in use; stop the server first ({error})") from error
     if mode != "delete":
