@@ -92,11 +92,61 @@ def exec_(  # noqa: PLR0917  Every option of the verb is a parameter; typer pass
 
 
 @app.command()
+def install(
+    server: Annotated[str | None, typer.Option(help="URL of the API server.")] = None,
+    runner: Annotated[str | None, typer.Option(help="Name, slug or UUID of this runner on the server.")] = None,
+    key_file: Annotated[Path | None, typer.Option(help="File with the runner's key.")] = None,
+    start: Annotated[bool, typer.Option("--start/--no-start", help="Start the agent, now and at boot.")] = True,
+) -> None:
+    """Make this host a runner: settings, key, units. As root; may be repeated. Exits with 0 when the agent is up."""
+    from runner_agent.install import Installer
+
+    with _explained_faults():
+        raise typer.Exit(Installer().install(server=server, runner=runner, key_file=key_file, start=start))
+
+
+@app.command()
+def uninstall(
+    purge: Annotated[bool, typer.Option("--purge", help="Remove spool and calibration too.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Even reports that were not delivered.")] = False,
+) -> None:
+    """Take the agent off this host and put the host back. As root."""
+    from runner_agent.install import Installer
+
+    with _explained_faults():
+        raise typer.Exit(Installer().uninstall(purge=purge, force=force))
+
+
+@app.command()
 def restore(config: Config = None) -> None:
     """Put the host back as a killed agent found it, and remove its containers. For `ExecStopPost=` and by hand."""
     from runner_agent.wiring import restore_here
 
     raise typer.Exit(_live(lambda: restore_here(config)))
+
+
+@app.command()
+def tune(
+    config: Config = None,
+    cpu: Annotated[int, typer.Option(min=1, help="CPUs that the job would ask for.")] = 1,
+    _dry_run: Annotated[bool, typer.Option("--dry-run", help="As always: the host is tuned for a job only.")] = True,
+) -> None:
+    """Show which CPUs a job would get and every setting that would be turned for it. Changes nothing."""
+    from runner_agent.wiring import tuning_of
+
+    with _explained_faults():
+        for line in tuning_of(config, cpu):
+            print(line)
+
+
+@app.command()
+def doctor(
+    config: Config = None, as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False
+) -> None:
+    """Say what this host lacks for quiet measurements and what mends it. Exits with 0 fine, 1 noisy, 2 unfit."""
+    from runner_agent.wiring import doctor_here
+
+    raise typer.Exit(_live(lambda: doctor_here(config, as_json=as_json)))
 
 
 @app.command()

@@ -8,6 +8,7 @@ cut short still reports everything it had.
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from random import Random
 
 import anyio
 import structlog
@@ -80,7 +81,8 @@ async def run_job(job: ClaimedJob, rig: Rig, ledger: Ledger, switch: KillSwitch)
     if switch.why is Why.LEASE_LOST:
         return None
     outcome, fault = conclusion(fault, switch.why if switch.scope.cancelled_caught else None, ledger.stage)
-    return ledger.report(outcome, fault)
+    # In a thread: statistics over many pairs and a report of many megabytes take their time.
+    return await anyio.to_thread.run_sync(ledger.report, outcome, fault)
 
 
 def conclusion(fault: Fault | None, killed: Why | None, stage: Stage) -> tuple[Outcome, Fault | None]:
@@ -100,7 +102,7 @@ async def execute(job: ClaimedJob, rig: Rig, ledger: Ledger, *, deadline_s: floa
     """The way through, top to bottom. `deadline_s` is the end of the job's time on the event loop's clock."""
     with ledger.during(Stage.PLAN):
         facts = rig.facts or await rig.engine.facts()
-        plan = make_plan(job, rig.policy)
+        plan = make_plan(job, rig.policy, Random())  # noqa: S311  The order of runs is no secret.
         host = rig.host(facts)
         ledger.runs, ledger.host = len(plan.schedule), host.record()
     if not plan.schedule:

@@ -7,6 +7,7 @@ reader sees the old or the new, never a mixture.
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from runner_agent.pairs import compare
 from runner_agent.trust import summarise
 from runner_protocol.jobs import ClaimedJob
 from runner_protocol.messages import TAIL_CHARACTERS_MAX, Progress
@@ -20,6 +21,7 @@ from runner_protocol.results import (
     Outcome,
     RunReport,
     Stage,
+    Trust,
 )
 
 
@@ -77,7 +79,6 @@ class Ledger:
 
     def report(self, outcome: Outcome, fault: Fault | None = None) -> RunReport:
         """Close the book, within the bytes that the claim allows."""
-        trust = summarise(self.iterations) if self.iterations else None
         report = RunReport(
             job=self.job.job,
             attempt=self.job.attempt,
@@ -88,10 +89,19 @@ class Ledger:
             iterations=list(self.iterations),
             host=self.host,
             isolation=self.isolation,
-            trust=trust,
+            trust=self._trust(),
             stage_s=self._stage_s,
         )
         return fitted(report, self.job.limits.report_bytes_max)
+
+    def _trust(self) -> Trust | None:
+        """How far the numbers can be trusted, and how the two images of a paired job compare."""
+        if not self.iterations:
+            return None
+        trust = summarise(self.iterations)
+        if self.job.work.baseline is None:
+            return trust
+        return trust.model_copy(update={"comparison": compare(self.iterations)})
 
 
 def fitted(report: RunReport, bytes_max: int) -> RunReport:

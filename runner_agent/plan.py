@@ -5,7 +5,9 @@ refused by the engine, which knows it.
 """
 
 from dataclasses import dataclass
+from random import Random
 
+from runner_agent import pairs
 from runner_agent.errors import JobFault
 from runner_protocol.jobs import ClaimedJob, Limits
 from runner_protocol.results import Fault, FaultClass, Stage, Variant
@@ -46,18 +48,10 @@ class RunPlan:
     """Of one iteration: the job's own, cut evenly so that all of them fit into one report."""
 
 
-def alternating(pairs: int) -> tuple[Variant, ...]:
-    """A B B A …: a drift that is linear in time cancels out."""
-    a, b = Variant.CANDIDATE, Variant.BASELINE
-    return tuple(variant for pair in range(pairs) for variant in ((a, b) if pair % 2 == 0 else (b, a)))
-
-
-def make_plan(job: ClaimedJob, policy: Policy, order: tuple[Variant, ...] | None = None) -> RunPlan:
-    """Decide. `order` is that of a paired comparison; none: alternating. Raises `JobFault` with the reason."""
-    if job.work.baseline is None:
-        order = (Variant.CANDIDATE,) * job.work.iterations
-    elif order is None:
-        order = alternating(job.work.iterations)
+def make_plan(job: ClaimedJob, policy: Policy, chance: Random) -> RunPlan:
+    """Decide; `chance` orders the pairs of a comparison. Raises `JobFault` with the reason."""
+    iterations = job.work.iterations
+    order = (Variant.CANDIDATE,) * iterations if job.work.baseline is None else pairs.order(iterations, chance)
     variants = dict.fromkeys(order)  # Each once, in the order of appearance; none when nothing is to be run.
     warm_ups = [Turn(variant, warm_up=True) for variant in variants for _ in range(policy.warm_ups)]
     schedule = (*warm_ups, *map(Turn, order))

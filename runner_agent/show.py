@@ -1,6 +1,6 @@
 """How a report and a job's progress look on a terminal. Returns what rich prints; prints nothing itself."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console, Group, RenderableType
@@ -10,10 +10,13 @@ from rich.table import Table
 from rich.text import Text
 
 import runner_protocol.messages as wire
+from runner_agent.doctor import Finding, Severity
 from runner_protocol.results import CapturedText, IterationRecord, Outcome, RunReport, Stage, Word
 
 LINES_MAX = 20
 """Of each stream, in the summary; `--json` has all of it."""
+
+MARKS = {Severity.FINE: ("fine", "green"), Severity.NOISY: ("noisy", "yellow"), Severity.UNFIT: ("unfit", "bold red")}
 
 STYLES = {Word.QUIET: "green", Word.DISTURBED: "yellow", Word.UNKNOWN: "dim"}
 
@@ -116,3 +119,13 @@ def _output(title: str, captured: CapturedText) -> list[RenderableType]:
             title_align="left",
         )
     ]
+
+
+def findings(found: Sequence[Finding]) -> RenderableType:
+    """What `doctor` found, each with its cost and what mends it."""
+    table = Table(box=None, show_header=False, padding=(0, 1))
+    for finding in found:
+        table.add_row(Text(*MARKS[finding.severity]), Text(finding.what))
+        for note in filter(None, (finding.cost, finding.mend)):
+            table.add_row("", Text(note, style="dim"))
+    return table

@@ -1,14 +1,17 @@
 """What an owner does to a host between jobs: put it back after a crash, and see how it stands."""
 
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from runner_agent.containers import DockerEngine, EngineSettings
 from runner_agent.current_job import CurrentJob
+from runner_agent.doctor import Finding, doctor
 from runner_agent.errors import HostFault
 from runner_agent.lock import held
 from runner_agent.settings import Settings
 from runner_agent.spool import SUFFIX
+from runner_agent.tune import status_lines
 from runner_agent.undo import restore
 
 
@@ -42,6 +45,17 @@ def standing(settings: Settings) -> Iterator[tuple[str, str]]:
     yield "reports waiting", str(len(list(directory.glob(f"*{SUFFIX}"))))
     for path in _set_aside(directory):
         yield "set aside", str(path)
+    for line in status_lines(settings.state_dir):
+        yield "host", line
+
+
+async def examined(state_dir: Path, terms: EngineSettings) -> list[Finding]:
+    """What this host lacks for quiet measurements, the worst first. An engine that does not answer is a finding."""
+    try:
+        facts = await DockerEngine(terms).facts()
+    except HostFault:
+        facts = None
+    return doctor(state_dir, facts, root=os.geteuid() == 0)
 
 
 def _set_aside(directory: Path) -> list[Path]:

@@ -3,11 +3,13 @@
 Exit codes: 0 drained · 75 another agent holds the host · 77 the key is refused · 78 a setting is wrong.
 """
 
+import json
 import platform
 import socket
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
+from dataclasses import asdict
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -23,6 +25,7 @@ from runner_agent.client import Client, connected
 from runner_agent.containers import DockerEngine, EngineSettings
 from runner_agent.current_job import CurrentJob
 from runner_agent.daemon import Daemon, Habits, Hands
+from runner_agent.doctor import exit_code
 from runner_agent.engine import EngineFacts
 from runner_agent.errors import SettingFault
 from runner_agent.execute import Rig
@@ -36,8 +39,9 @@ from runner_agent.preflight import Floors
 from runner_agent.session import Ending
 from runner_agent.settings import Loaded, Settings, load, read_key
 from runner_agent.spool import Spool
+from runner_agent.tune import plan_lines
 from runner_agent.undo import restore
-from runner_agent.upkeep import restored
+from runner_agent.upkeep import examined, restored
 from runner_protocol.jobs import ClaimedJob
 from runner_protocol.messages import AgentIdentity
 from runner_protocol.results import Outcome
@@ -168,8 +172,12 @@ def habits(settings: Settings, jobs_max: int | None) -> Habits:
 
 def host_of(settings: Settings, facts: EngineFacts) -> Host:
     """This machine, kept quiet as the owner wants it."""
-    isolation = IsolationSettings(**settings.isolation.model_dump())
-    return BenchHost(Path("/"), isolation, settings.state_dir, facts)
+    return BenchHost(Path("/"), isolation_settings(settings), settings.state_dir, facts)
+
+
+def isolation_settings(settings: Settings) -> IsolationSettings:
+    """The owner's choices about the quiet host."""
+    return IsolationSettings(**settings.isolation.model_dump())
 
 
 async def run_here(job: ClaimedJob, config: Path | None, *, as_json: bool) -> int:
@@ -186,6 +194,23 @@ async def run_here(job: ClaimedJob, config: Path | None, *, as_json: bool) -> in
     else:
         Console().print(show.report(report))
     return 0 if report.outcome is Outcome.COMPLETED else 1
+
+
+async def doctor_here(config: Path | None, *, as_json: bool) -> int:
+    """`doctor`: print every finding; the worst is the exit code."""
+    settings = load(config).settings
+    configure("error", settings.log_format)
+    found = await examined(settings.state_dir, engine_settings(settings, identity=settings.runner or EXEC))
+    if as_json:
+        print(json.dumps([asdict(finding) for finding in found], indent=2))  # noqa: T201  The verb's output.
+    else:
+        Console().print(show.findings(found))
+    return exit_code(found)
+
+
+def tuning_of(config: Path | None, cpus: int) -> Iterator[str]:
+    """`tune --dry-run`: what a job would change on this host."""
+    return plan_lines(isolation_settings(load(config).settings), cpus)
 
 
 async def restore_here(config: Path | None) -> int:

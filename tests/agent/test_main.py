@@ -34,7 +34,7 @@ def key_file(tmp_path: Path) -> str:
 
 def test_help_names_every_verb() -> None:
     told = agent("--help").stdout
-    for verb in ("run", "exec", "config"):
+    for verb in ("run", "exec", "status", "restore", "tune", "doctor", "install", "uninstall", "config"):
         assert f"│ {verb} " in told
 
 
