@@ -17,9 +17,12 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent / "demo"))
 import demo
+
+Event = dict[str, Any]
 
 START_S_MAX = 30.0
 SETTLE_S = 1.0
@@ -52,7 +55,7 @@ def main() -> None:
     print(f"ratio of medians              {statistics.median(ours) / statistics.median(engine):.2f}")
 
 
-def _once(server: str, reference: str, starts: Iterator[float]) -> float:
+def _once(server: str, reference: str, starts: Iterator[Event]) -> float:
     """Submit one job to an idle agent; return the seconds from the answer to the container's start."""
     time.sleep(SETTLE_S)
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
@@ -72,7 +75,7 @@ def _once(server: str, reference: str, starts: Iterator[float]) -> float:
     with urllib.request.urlopen(request) as answer:
         answered = time.time()
         report = json.load(answer)
-    started = next(starts) - answered
+    started = _start_of(starts, "dev.runner-agent.identity", "demo-host") - answered
     _wait_until_processed(f"{server}/v0/projects/pickup/jobs/{report['job']}")
     return started
 
@@ -93,7 +96,7 @@ def _get(url: str) -> dict[str, str]:
         return content
 
 
-def _engine_alone(reference: str, starts: Iterator[float]) -> float:
+def _engine_alone(reference: str, starts: Iterator[Event]) -> float:
     """Return the seconds from calling `docker run` to the container's start."""
     command = [
         "docker",
@@ -101,23 +104,29 @@ def _engine_alone(reference: str, starts: Iterator[float]) -> float:
         "--rm",
         "--network=none",
         "--log-driver=none",
+        "--label=pickup=engine",
         "--entrypoint=/bin/busybox",
         reference,
         "true",
     ]
     asked = time.time()
     with subprocess.Popen(command, stdout=subprocess.DEVNULL):
-        return next(starts) - asked
+        return _start_of(starts, "pickup", "engine") - asked
+
+
+def _start_of(starts: Iterator[Event], label: str, value: str) -> float:
+    """The stamp of the next start of a container with that label. Others on this engine are none of ours."""
+    return next(float(event["timeNano"]) / 1e9 for event in starts if event["Actor"]["Attributes"].get(label) == value)
 
 
 @contextmanager
-def _start_events() -> Iterator[Iterator[float]]:
-    """The engine's own stamps of container starts, in seconds since the epoch, as they happen."""
+def _start_events() -> Iterator[Iterator[Event]]:
+    """The engine's events of container starts, as they happen."""
     command = ["docker", "events", "--filter=type=container", "--filter=event=start", "--format={{json .}}"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as events:
         assert events.stdout is not None
         try:
-            yield (json.loads(line)["timeNano"] / 1e9 for line in events.stdout)
+            yield (json.loads(line) for line in events.stdout)
         finally:
             events.terminate()
 
