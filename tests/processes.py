@@ -32,7 +32,7 @@ class Server:
     """`server-stub serve` on a SQLite file, always on the same port."""
 
     folder: Path
-    port: int = field(default_factory=lambda: free_port())
+    port: int = field(default_factory=lambda: free_port())  # noqa: PLW0108  It stands below.
     process: subprocess.Popen[bytes] = field(init=False)
 
     @property
