@@ -382,6 +382,19 @@ async def test_a_restarted_agent_hands_its_old_job_back_at_once(world: World) ->
     assert (await world.claimed(other)).attempt == 2
 
 
+async def test_the_same_runner_in_a_later_attempt_fences_its_earlier_self(world: World) -> None:
+    runner, uuid = await world.runner(), await world.job()
+    earlier = await world.claimed(runner, asking(identity()))
+    await world.beat(runner, earlier)
+    successor = identity()
+    assert await world.claim(runner, asking(successor)) is None
+    await world.later(uuid, not_before_ms=3_000)
+    again = await world.claimed(runner, asking(successor))
+    assert await world.stale(world.beat(runner, earlier)) is Stale.SUPERSEDED
+    assert await world.stale(world.report(runner, done(earlier))) is Stale.SUPERSEDED
+    assert not await world.beat(runner, again)
+
+
 async def test_a_clone_on_another_machine_is_named_and_gets_nothing(world: World) -> None:
     runner = await world.runner()
     await world.job()
