@@ -150,7 +150,7 @@ def _digits(value: str) -> str | None:
 
 def clear_group(top: Path) -> None:
     """Kill what runs in a cgroup and remove it with all beneath it. One that stays in use stays."""
-    groups = [top, *(path for path in top.rglob("*") if path.is_dir())]
+    groups = [Path(folder) for folder, _, _ in os.walk(top)]  # It passes over groups that end meanwhile.
     deadline = time.monotonic() + KILL_S_MAX
     while (pids := _members(groups)) and time.monotonic() < deadline:
         for pid in pids:

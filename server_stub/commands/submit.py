@@ -62,16 +62,13 @@ def submit(  # noqa: PLR0917  Every option of the verb is a parameter; typer pas
         "iter": iterations,
         "allow_failure": allow_failure,
     }
-    now = datetime.now(UTC).isoformat(timespec="seconds")
     run: dict[str, Any] = {
         "project": project,
-        # What a project that is made on the way is called.
-        "context": {"bencher.dev/v0/repo/name": project} if project else {},
+        "context": _context(project),
         "branch": branch or _git("rev-parse", "--abbrev-ref", "HEAD"),
         "hash": commit or _git("rev-parse", "HEAD"),
         "testbed": testbed,
-        "start_time": now,
-        "end_time": now,
+        **_times(),
         "results": [],
         "settings": {"adapter": adapter, "fold": fold},
         "job": {name: value for name, value in job.items() if value is not None},
@@ -85,6 +82,17 @@ def submit(  # noqa: PLR0917  Every option of the verb is a parameter; typer pas
         final = api.get(f"/v0/projects/{report['project']['slug']}/reports/{report['uuid']}")
     _show(final, ended, server, as_json=as_json)
     raise typer.Exit(ENDED[ended["status"]])
+
+
+def _context(project: str | None) -> dict[str, str]:
+    """What a project that is made on the way is called."""
+    return {"bencher.dev/v0/repo/name": project} if project else {}
+
+
+def _times() -> dict[str, str]:
+    """A job has no times of its own until it has run."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return {"start_time": now, "end_time": now}
 
 
 class Api:
