@@ -187,8 +187,12 @@ def _variables(pairs: list[str]) -> dict[str, str]:
 
 
 def _live(story: Callable[[], Awaitable[int]]) -> int:
+    import signal
+
     import anyio
 
+    # Until the story listens for itself nothing is held yet: a SIGTERM ends us as if we had drained.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with _explained_faults():
         return anyio.run(story)
 

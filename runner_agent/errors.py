@@ -7,7 +7,7 @@
     ├── IdentityFault the key is refused: say so and exit; asking again would be hammering
     └── SettingFault  a setting is wrong: say which one and where it came from, and exit
 
-Only `daemon.py` catches the families; everything below it raises.
+`execute.py` turns the first two into a report, `daemon.py` catches those of the server; everything below raises.
 """
 
 from runner_protocol.problems import Stale

@@ -32,7 +32,7 @@ class Server:
     """`server-stub serve` on a SQLite file, always on the same port."""
 
     folder: Path
-    port: int = field(default_factory=lambda: free_port())  # noqa: PLW0108  It stands below.
+    port: int = field(default_factory=lambda: free_port())  # noqa: PLW0108  It is defined further down.
     process: subprocess.Popen[bytes] = field(init=False)
 
     @property
@@ -113,7 +113,7 @@ class Agent:
     process: subprocess.Popen[bytes] = field(init=False)
 
     def start(self, *, stop_at: str | None = None) -> None:
-        """Start it; `stop_at`: it stops itself at this named point."""
+        """Start it and wait until it is up; `stop_at`: it stops itself at this named point."""
         settings = {
             "RUNNER_AGENT_SERVER": self.server.url,
             "RUNNER_AGENT_RUNNER": self.runner,
@@ -125,9 +125,15 @@ class Agent:
             "RUNNER_AGENT_ISOLATION__CANARIES": "false",
         }
         armed = {"RUNNER_AGENT_STOP_AT": stop_at} if stop_at else {}
+        lives = self._lives()
         with (self.folder / "agent.log").open("ab") as log:
             command = [sys.executable, "-W", "error", "-m", "runner_agent", "run"]
             self.process = subprocess.Popen(command, env=os.environ | settings | armed, stdout=log, stderr=log)
+        wait_until(lambda: self._lives() > lives, "the agent does not start")
+
+    def _lives(self) -> int:
+        path = self.folder / "agent.log"
+        return path.read_text().count("agent_started") if path.exists() else 0
 
     def await_stop(self) -> None:
         """Wait until it stands still at its point."""
