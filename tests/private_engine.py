@@ -127,4 +127,7 @@ def _end(engine: PrivateEngine) -> None:
     for process in (engine.process, engine.containerd):
         process.terminate()
         process.wait(timeout=60)
+    # The engine mounts its data on itself, to keep its own mounts private, and a killed one leaves that behind.
+    while subprocess.run(["umount", engine.directory / "data"], capture_output=True, check=False).returncode == 0:
+        pass
     subprocess.run(["ip", "link", "delete", engine.bridge], check=True)
