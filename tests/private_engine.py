@@ -25,9 +25,11 @@ class PrivateEngine:
     process: subprocess.Popen[bytes] = field(init=False)
     containerd: subprocess.Popen[bytes] = field(init=False)
     bridge: str = field(init=False)
+    mounts: int = field(init=False)
 
     def __post_init__(self) -> None:
         """Start what outlives the engine."""
+        self.mounts = self.mounts_on_data()
         # A bridge of its own: with `--bridge none` an engine deletes `docker0`, which is another engine's.
         self.bridge = f"br-{uuid.uuid4().hex[:8]}"
         subprocess.run(["ip", "link", "add", self.bridge, "type", "bridge"], check=True)
@@ -44,6 +46,11 @@ class PrivateEngine:
         command = ["containerd", "--config", at / "containerd.toml", *places]
         with (at / "log").open("ab") as log:
             self.containerd = subprocess.Popen(command, stdout=log, stderr=log)
+
+    def mounts_on_data(self) -> int:
+        """How many lie on its data, one over the other."""
+        lines = Path("/proc/self/mountinfo").read_text().splitlines()
+        return sum(line.split()[4] == str(self.directory / "data") for line in lines)
 
     @property
     def _socket(self) -> Path:
@@ -127,7 +134,8 @@ def _end(engine: PrivateEngine) -> None:
     for process in (engine.process, engine.containerd):
         process.terminate()
         process.wait(timeout=60)
-    # The engine mounts its data on itself, to keep its own mounts private, and a killed one leaves that behind.
-    while subprocess.run(["umount", engine.directory / "data"], capture_output=True, check=False).returncode == 0:
-        pass
+    # The engine mounts its data on itself, to keep its own mounts private, and a killed one leaves that behind. What
+    # lay there before it is somebody else's.
+    for _ in range(engine.mounts_on_data() - engine.mounts):
+        subprocess.run(["umount", "--lazy", engine.directory / "data"], check=True)
     subprocess.run(["ip", "link", "delete", engine.bridge], check=True)
