@@ -7,6 +7,7 @@ from fastapi import FastAPI
 
 from server_stub.envelope import Envelope, handle_errors
 from server_stub.job_queue import JobQueue
+from server_stub.pages import PAGES
 from server_stub.process import process_completed_job
 from server_stub.routes import ROUTERS
 from server_stub.settings import Settings
@@ -38,7 +39,7 @@ def create_app(database: Database, settings: Settings) -> FastAPI:
     )
     app.state.shared = AppState(database, queue, settings)
     handle_errors(app)
-    for router in ROUTERS:
+    for router in [*PAGES, *ROUTERS]:
         app.include_router(router)
     app.add_middleware(Timed, telemetry=queue.telemetry)
     app.add_middleware(Envelope, body_bytes_max=settings.body_bytes_max, routes=lambda: app.router.routes)

@@ -158,8 +158,11 @@ def _completed(scope: Scope, send: Send, request_id: str) -> Callable[[Message],
         if message["type"] == "http.response.start":
             headers = list(message.get("headers", ()))
             present = {name for name, _ in headers}
-            wanted = {"x-request-id": request_id, **_cors(scope["method"], authorized=authorized)}
-            if message["status"] < 300:
+            wanted = {"x-request-id": request_id}
+            page = b"content-security-policy" in present  # For people: no other site's script may read it.
+            if not page:
+                wanted |= _cors(scope["method"], authorized=authorized)
+            if message["status"] < 300 and not page:
                 wanted["x-total-count"] = "0" if scope["method"] == "DELETE" else "1"
             headers += [(n.encode(), v.encode()) for n, v in wanted.items() if n.encode() not in present]
             message["headers"] = headers
