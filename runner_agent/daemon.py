@@ -66,6 +66,9 @@ BLOCKED_POLL_S = 10
 
 SPOOL_AGAIN_S = 5.0
 
+# An engine that answers removes a container in a second; one that does not must not hold up whoever stops us.
+LAST_SWEEP_S_MAX = 10.0
+
 log = structlog.get_logger()
 
 
@@ -110,7 +113,7 @@ class Daemon:
         self._switch = KillSwitch()
         self._engine_facts: EngineFacts | None = None
         self._swept = False
-        """Whether no container of ours can be left: not so at the start, nor after a fault of the engine."""
+        """Whether no container of ours can be left: not so at the start, nor after a job, however it ended."""
 
     async def run(self, *, signals: bool = True) -> Ending:
         """Live until drained. `signals`: SIGTERM and SIGINT drain, SIGHUP reloads; without them use `tell`."""
@@ -126,6 +129,8 @@ class Daemon:
             self.tell(Started(self._hands.spool.count()))
             self._hands.notifier.ready("idle")
             ending = await self._converse(tasks)
+            with anyio.move_on_after(LAST_SWEEP_S_MAX):
+                await self._sweep(self._engine_facts)
             self._say_goodbye(ending)
             tasks.cancel_scope.cancel()
         log.info("agent_leaves_off", ending=ending.name.lower())
@@ -227,7 +232,7 @@ class Daemon:
         )
 
     async def _sweep(self, engine: EngineFacts | None) -> list[str]:
-        """Remove what a killed predecessor or a faulty engine has left running, before anything new is measured."""
+        """Remove what a killed predecessor or a faulty engine has left, before anything new is measured or we leave."""
         if self._swept or engine is None:
             return []
         try:
@@ -249,6 +254,7 @@ class Daemon:
                 # The first heartbeat is on its way while the promise goes to disk.
                 await self._keep_promise(partial(self._hands.current_job.remember, job))
                 at("promise.after")
+                self._swept = False
                 rig = Rig(self._hands.engine, self._hands.host, self._habits.policy, self._engine_facts)
                 report = await run_job(job, rig, ledger, switch)
                 at("release.after")
@@ -267,9 +273,7 @@ class Daemon:
             return JobEnded(spooled=False)
         took_s = {stage.value: round(seconds, 3) for stage, seconds in report.stage_s.items()}
         log.info("job_ended", outcome=report.outcome, fault=report.fault and report.fault.kind, took_s=took_s)
-        host_at_fault = _host_at_fault(report)
-        self._swept = self._swept and not host_at_fault
-        return JobEnded(spooled=True, host_at_fault=host_at_fault)
+        return JobEnded(spooled=True, host_at_fault=_host_at_fault(report))
 
     async def _spool(self, job: ClaimedJob, report: RunReport, switch: KillSwitch) -> bool:
         """Until the disk takes it, with the lease kept alive; given up when nobody wants it or we are told to stop."""

@@ -93,7 +93,7 @@ async def network(door: Door, name: str, labels: dict[str, str], *, wanted: bool
         return
     body = {"Name": name, "Driver": "bridge", "Labels": labels, "Options": NETWORK_OPTIONS}
     try:
-        await door.call(lambda: door.ask("POST", "/networks/create", json=body))
+        await door.make(lambda: door.ask("POST", "/networks/create", json=body))
         yield name
     finally:
         await _remove(door, f"/networks/{name}", {})
@@ -104,7 +104,7 @@ async def _create(door: Door, name: str, body: dict[str, Any]) -> str:
         return str(door.ask("POST", "/containers/create", params={"name": name}, json=body)["Id"])
 
     try:
-        return await door.call(created)
+        return await door.make(created)
     except EngineRefusedError as error:
         if error.status == 409:
             # An earlier creation of the same iteration was given up on, and came through after all.
@@ -114,7 +114,7 @@ async def _create(door: Door, name: str, body: dict[str, Any]) -> str:
             del body["HostConfig"]["StorageOpt"]
         else:
             raise
-    return await door.call(created)
+    return await door.make(created)
 
 
 async def _remove(door: Door, path: str, params: dict[str, Any]) -> None:

@@ -95,7 +95,7 @@ class Door:
     async def call(self, fn: Callable[[], T], *, within_s: float | None = None) -> T:
         """Await a blocking call in a worker thread. Raises `EngineSilentError` where it takes too long.
 
-        An abandoned thread may still create what was asked for; `sweep` finds it by its label.
+        An abandoned thread goes on. What it must not leave behind is asked for with `make`.
         """
         within_s = (within_s or self._call_s_max) + ABANDON_AFTER_S
         try:
@@ -103,6 +103,11 @@ class Door:
                 return await anyio.to_thread.run_sync(fn, abandon_on_cancel=True, limiter=self._threads)
         except TimeoutError as error:
             raise EngineSilentError(f"the engine gave no answer within {within_s:.0f} s") from error
+
+    async def make(self, fn: Callable[[], T]) -> T:
+        """Await a call that makes something, to its answer even when cancelled: what is made late nobody removes."""
+        with anyio.fail_after(None, shield=True):
+            return await self.call(fn)
 
     def ask(self, method: str, path: str, *, within_s: float | None = None, **what: Any) -> Any:
         """One call, its answer read whole: decoded JSON, or none where the engine has nothing to say."""

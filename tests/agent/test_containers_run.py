@@ -1,13 +1,19 @@
 """One iteration on a real engine: its command, its environment, its end, and the bench around it."""
 
+import threading
+import time
+from typing import Any
+
 import anyio
 import images
 import pytest
+from agents import until
 from registry import Registry
 from workbench import Workbench, spec
 
 from runner_agent.bench import Bench, Observation, OpenBench, Placement
 from runner_agent.containers import create
+from runner_agent.containers.box import fresh
 from runner_agent.containers.door import Door
 from runner_agent.errors import JobFault
 from runner_protocol.results import CapturedText, Fault, FaultClass, Stage, Verdict, Word
@@ -141,6 +147,41 @@ async def test_cancelling_leaves_no_container(bench: Workbench) -> None:
         await bench.engine.run(order, OpenBench("a test"), print)
     assert scope.cancelled_caught
     assert await bench.engine.sweep() == 0
+
+
+class LateDoor(Door):
+    """A door whose engine takes its time to make a container, and tells when it has."""
+
+    def __init__(self) -> None:
+        super().__init__(None, call_s_max=60)
+        self.asked, self.made = threading.Event(), threading.Event()
+
+    def ask(self, method: str, path: str, *, within_s: float | None = None, **what: Any) -> Any:
+        if path != "/containers/create":
+            return super().ask(method, path, within_s=within_s, **what)
+        self.asked.set()
+        time.sleep(0.3)
+        answer = super().ask(method, path, within_s=within_s, **what)
+        self.made.set()
+        return answer
+
+
+async def test_a_container_whose_creation_was_under_way_when_the_job_was_killed_is_removed(bench: Workbench) -> None:
+    order, door = await bench.order(cmd=()), LateDoor()
+    name, labels = create.name(bench.settings.identity, order), create.labels(bench.settings.identity, order)
+    body = create.body(order, Placement(), bench.settings, network="none", cpus=1, quota=False) | {"Labels": labels}
+    async with anyio.create_task_group() as tasks:
+
+        async def held() -> None:
+            async with fresh(door, name, body):
+                await anyio.sleep_forever()
+
+        tasks.start_soon(held)
+        await until(door.asked.is_set)
+        tasks.cancel_scope.cancel()
+    await until(door.made.is_set)
+    assert await bench.engine.sweep() == 0
+    door.close()
 
 
 async def test_sweeping_removes_ones_own_and_keeps_the_others_and_the_kept_job(

@@ -55,7 +55,7 @@ async def test_a_job_is_claimed_run_and_reported(tmp_path: Path) -> None:
     assert [(order.env, order.cmd, order.image.id) for order in engine.orders] == [
         ({"A": "b"}, ("go",), "id of registry.test/bench:1")
     ] * 2
-    assert engine.sweeps == 1
+    assert engine.sweeps == 2  # At the start, and at the end.
     assert Spool(tmp_path / "spool").count() == 0
     assert CurrentJob(tmp_path).promised() is None
 
@@ -92,6 +92,16 @@ async def test_a_lost_lease_kills_the_container_and_the_job_is_forgotten(tmp_pat
         server.stale[job.job] = Stale.SUPERSEDED
     assert (engine.killed, server.reports, endings) == ([0], [], [Ending.DRAINED])
     assert (Spool(tmp_path / "spool").count(), CurrentJob(tmp_path).promised()) == (0, None)
+
+
+async def test_what_a_killed_job_leaves_on_the_engine_is_gone_before_a_drained_agent_is(tmp_path: Path) -> None:
+    server, engine = FakeServer(), FakeEngine(gate=anyio.Event())
+    job = server.submit(make_job())
+    async with client_of(server) as client, living(make_daemon(client, engine, tmp_path)) as endings:
+        await engine.running.wait()
+        engine.left_over = 1
+        server.stale[job.job] = Stale.SUPERSEDED
+    assert (engine.killed, engine.left_over, endings) == ([0], 0, [Ending.DRAINED])
 
 
 async def test_the_jobs_own_fault_is_reported_and_the_next_job_claimed(tmp_path: Path) -> None:
