@@ -2,11 +2,11 @@
 # Builds the Debian packages into dist/: build_deb.sh [agent|server]… (both). Needs dpkg-deb and pip, no root.
 #
 # Each package is one virtual environment in /opt that serves every Python in PYTHONS: the interpreter is the host's own,
-# and it finds its libraries under its own version number. docs/decisions says why. VERSION=… overrides the version.
+# and it finds its libraries under its own version number. docs/decisions says why. VERSION=… and PYTHONS="3.11 …" override what stands below.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-PYTHONS=(3.11 3.13)  # Debian 12 and 13.
+read -ra pythons <<<"${PYTHONS:-3.11 3.13}"  # Debian 12 and 13.
 python=${PYTHON:-python}
 cache=$PWD/.cache/deb
 version=${VERSION:-$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)}
@@ -14,6 +14,14 @@ architecture=$(dpkg --print-architecture)
 stamp=$(sha256sum pyproject.toml | cut -c1-12)
 
 say() { printf '  package: %s\n' "$*" >&2; }
+
+# Byte code for one Python, if it is on this machine; for another the package's postinst makes it on the host.
+# Nothing compares it with its source: the package's files change together.
+compile() {
+  local release=$1 folder=$2
+  "python$release" -c "" 2>/dev/null || return 0
+  "python$release" -m compileall -q -s "$folder" --invalidation-mode unchecked-hash "$folder" >&2
+}
 
 # What a package imports, for one Python; collected again when pyproject.toml changes.
 libraries() {
@@ -25,25 +33,27 @@ libraries() {
       "$wheel[$extra]" 2>&1 | grep -v 'dependency resolver' >&2 || true
     rm -rf "$kept.new"/{bin,lib,runner_protocol,runner_agent,server_stub} "$kept.new"/benchmark_runner-*
     find "$kept.new" -depth -type d \( -name tests -o -name __pycache__ \) -exec rm -rf {} +
+    compile "$release" "$kept.new"
     mv "$kept.new" "$kept"
   fi
   printf '%s' "$kept"
 }
 
 environment() {
-  local extra=$1 home=$2 command=$3 package=$4 release site
+  local extra=$1 home=$2 command=$3 package=$4 release site ours
   mkdir -p "$home/bin"
   ln -s /usr/bin/python3 "$home/bin/python3"
   printf 'home = /usr/bin\ninclude-system-site-packages = false\n' >"$home/pyvenv.cfg"
   printf '#!/opt/%s/bin/python3\nfrom %s.__main__ import main\n\nmain()\n' "$command" "$package" >"$home/bin/$command"
   chmod 755 "$home/bin/$command"
-  for release in "${PYTHONS[@]}"; do
+  for release in "${pythons[@]}"; do
     site=$home/lib/python$release/site-packages
     mkdir -p "${site%/*}"
     cp -al "$(libraries "$extra" "$release")" "$site"
     "$python" -m zipfile -e "$wheel" "$site"
     rm -rf "$site"/*.data
     if [ "$extra" = agent ]; then rm -rf "$site/server_stub"; else rm -rf "$site/runner_agent"; fi
+    for ours in runner_protocol "$package"; do compile "$release" "$site/$ours"; done
   done
 }
 
