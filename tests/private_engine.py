@@ -7,6 +7,7 @@ of its own and no firewall rules. Containers outlive a killed `dockerd`, as they
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -26,10 +27,13 @@ class PrivateEngine:
     containerd: subprocess.Popen[bytes] = field(init=False)
     bridge: str = field(init=False)
     mounts: int = field(init=False)
+    sockets: Path = field(init=False)
+    """Where its sockets are: their names have to be short, whatever folder a test runs in."""
 
     def __post_init__(self) -> None:
         """Start what outlives the engine."""
         self.mounts = self.mounts_on_data()
+        self.sockets = Path(tempfile.mkdtemp(prefix="engine-"))
         # A bridge of its own: with `--bridge none` an engine deletes `docker0`, which is another engine's.
         self.bridge = f"br-{uuid.uuid4().hex[:8]}"
         subprocess.run(["ip", "link", "add", self.bridge, "type", "bridge"], check=True)
@@ -54,12 +58,12 @@ class PrivateEngine:
 
     @property
     def _socket(self) -> Path:
-        return self.directory / "containerd.sock"
+        return self.sockets / "containerd.sock"
 
     @property
     def url(self) -> str:
         """Where it answers."""
-        return f"unix://{self.directory / 'engine.sock'}"
+        return f"unix://{self.sockets / 'engine.sock'}"
 
     def start(self) -> None:
         """Start it and wait until it answers."""
@@ -67,7 +71,7 @@ class PrivateEngine:
         options = {
             "--config-file": at / "none.json",
             "--data-root": at / "data",
-            "--exec-root": at / "exec",
+            "--exec-root": self.sockets / "exec",
             "--pidfile": at / "pid",
             "--host": self.url,
             "--containerd": self._socket,
@@ -121,7 +125,8 @@ def private_engine(directory: Path) -> Iterator[PrivateEngine]:
         yield engine
     finally:
         _end(engine)
-        shutil.rmtree(directory, ignore_errors=True)
+        for folder in (directory, engine.sockets):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _end(engine: PrivateEngine) -> None:

@@ -62,6 +62,11 @@ def ending_of(state: Mapping[str, Any]) -> Ending:
     )
 
 
+def killed_without_reason(state: Mapping[str, Any]) -> bool:
+    """Whether SIGKILL ended the command and the engine does not call it a lack of memory, or does not do so yet."""
+    return signal_name(int(state["ExitCode"])) == "SIGKILL" and not state.get("OOMKilled")
+
+
 def stamp_ns(text: str | None) -> int | None:
     """Nanoseconds since 1970 of an RFC 3339 stamp with up to nine digits; none for the engine's year 1 (never)."""
     match = re.fullmatch(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)", text or "")

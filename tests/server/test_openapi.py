@@ -70,7 +70,7 @@ class Site:
 
     def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """Make something that must be allowed."""
-        answer = self.session.post(self.url + path, json=body, headers=self.headers, timeout=10)
+        answer = self.session.post(self.url + path, json=body, headers=self.headers, timeout=60)
         answer.raise_for_status()
         made: dict[str, Any] = answer.json()
         return made
@@ -103,7 +103,7 @@ def _serve(database_url: str) -> Iterator[Site]:
         thread.join(0.01)
     url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     try:
-        schema = schemathesis.openapi.from_dict(httpx.get(f"{url}/v0/server/spec").json())
+        schema = schemathesis.openapi.from_dict(httpx.get(f"{url}/v0/server/spec", timeout=60).json())
         with requests.Session() as session:
             yield Site(url, {"authorization": f"Bearer {database.wait(_administrator)}"}, schema, session)
     finally:
@@ -163,6 +163,6 @@ def test_every_answer_is_one_that_the_page_lists(site: Site, method: str, path: 
             case.path_parameters = {
                 name: world.get(name, value) for name, value in (case.path_parameters or {}).items()
             }
-        case.call_and_validate(site.url, session=site.session, headers=site.headers, checks=CHECKS, timeout=10)
+        case.call_and_validate(site.url, session=site.session, headers=site.headers, checks=CHECKS, timeout=60)
 
     each()
