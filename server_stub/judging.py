@@ -4,19 +4,15 @@ Reads the samples of a whole report at once (`store.samples`) and decides in mem
 report feed each other, as if they had come one by one.
 """
 
-from bisect import insort
 from dataclasses import dataclass
 
 from server_stub.boundaries import boundary, outlier
 from server_stub.metrics import Metric
 from server_stub.store import thresholds
 from server_stub.store.reports import NewMetric
-from server_stub.store.samples import UNLIMITED, Entry, Series, newest_values
+from server_stub.store.samples import UNLIMITED, Sample, Series, newest_values
 from server_stub.store.tx import Row, Tx
 from server_stub.thresholds import Model
-
-NEWEST_OF_ALL = 2**62
-"""Stands for the id of a metric that is about to be stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +22,7 @@ class Judge:
     model_id: int
     model: Model
     series: Series
-    samples: dict[int, list[Entry]]
+    samples: dict[int, Sample]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +43,7 @@ class Bench:
             if row is not None:
                 model = thresholds.model_of(row)
                 series = _series(report, measure_id, model, now_s)
-                samples = newest_values(tx, report["head_id"], series, benchmark_ids)
+                samples = newest_values(tx, series, benchmark_ids)
                 judges[measure_id] = Judge(row["id"], model, series, samples)
         return cls(report, judges)
 
@@ -57,25 +53,17 @@ class Bench:
         if judge is None:
             return NewMetric(number, benchmark_id, measure_id, metric)
         sample = judge.samples[benchmark_id]
-        limits = boundary(judge.model, [entry.value for entry in sample])
+        limits = boundary(judge.model, sample.numbers)
         limit = None if ignored else outlier(limits, metric.value)
-        self._remember(judge, sample, number, metric.value)
+        if self.report["start_s"] >= judge.series.since_s:
+            sample.remember(number, metric.value, judge.series.limit)
         return NewMetric(number, benchmark_id, measure_id, metric, judge.model_id, limits, limit)
-
-    def _remember(self, judge: Judge, sample: list[Entry], number: int, value: float) -> None:
-        report = self.report
-        if report["start_s"] < judge.series.since_s:
-            return
-        entry = Entry(report["version_id"], report["start_s"], number, NEWEST_OF_ALL, value)
-        insort(sample, entry, key=lambda one: tuple(-part for part in one[:-1]))
-        del sample[judge.series.limit :]
 
 
 def _series(report: Row, measure_id: int, model: Model, now_s: int) -> Series:
     return Series(
+        report=report,
         measure_id=measure_id,
-        testbed_id=report["testbed_id"],
-        spec_id=report["spec_id"],
         limit=model.max_sample_size or UNLIMITED,
         # Relative to now and not to the report's start, so that a backdated report sees what others see.
         since_s=now_s - model.window if model.window else -UNLIMITED,

@@ -6,11 +6,12 @@ from typing import Any
 from server_stub import entity_json as shown
 from server_stub.access import Scope
 from server_stub.errors import NotFoundError
-from server_stub.shapes import AlertJson, BranchJson, ProjectJson, TestbedJson, ThresholdModelJson
+from server_stub.shapes import AlertJson, BranchJson, ProjectJson, TestbedJson, ThresholdJson, ThresholdModelJson
 from server_stub.shapes_of_reports import ReportJson, ReportMeasureJson, ResultJson
 from server_stub.store import heads, projects, reports
 from server_stub.store.lists import by_ids
-from server_stub.store.paging import Page, Where
+from server_stub.store.paging import Page
+from server_stub.store.reports import Wanted
 from server_stub.store.tx import Row, Tx
 from server_stub.times import from_ms, from_seconds
 
@@ -32,9 +33,9 @@ def remove(scope: Scope, uuid: str) -> None:
     reports.delete(scope.tx, row)
 
 
-def page(tx: Tx, where: Where, part: Page, *, expand: bool) -> tuple[list[ReportJson], int]:
+def page(tx: Tx, project_id: int, wanted: Wanted, part: Page, *, expand: bool) -> tuple[list[ReportJson], int]:
     """A part of a list of reports, and how many there are."""
-    rows, total = reports.page(tx, where, part)
+    rows, total = reports.page(tx, project_id, wanted, part)
     return views(tx, rows, expand=expand), total
 
 
@@ -146,18 +147,12 @@ class Contents:
         """By iteration, then by the benchmark's name."""
         metrics = {row["id"]: row for row in self._metrics}
         judged = [(metrics[row["metric_id"]], row) for row in self._alerts]
-        return [self._alert(metric, row) for metric, row in sorted(judged, key=lambda pair: self._order(pair[0]))]
+        examples = {metric["model_id"]: metric for metric, _ in judged}
+        thresholds = {model_id: self._threshold(metric) for model_id, metric in examples.items()}
+        ordered = sorted(judged, key=lambda pair: self._order(pair[0]))
+        return [self._alert(metric, row, thresholds[metric["model_id"]]) for metric, row in ordered]
 
-    def _alert(self, metric: Row, alert: Row) -> AlertJson:
-        model = self._models[metric["model_id"]]
-        threshold = shown.threshold_json(
-            self._thresholds[model["threshold_id"]],
-            self._project,
-            branch=self._surroundings.branch(self._report),
-            testbed=self._surroundings.testbed(self._report),
-            measure=self._measures[metric["measure_id"]],
-            model=model,
-        )
+    def _alert(self, metric: Row, alert: Row, threshold: ThresholdJson) -> AlertJson:
         return {
             "uuid": alert["uuid"],
             "report": self._report["uuid"],
@@ -171,3 +166,14 @@ class Contents:
             "created": from_seconds(self._report["created_ms"] // 1000),
             "modified": from_seconds(alert["modified_ms"] // 1000),
         }
+
+    def _threshold(self, metric: Row) -> ThresholdJson:
+        model = self._models[metric["model_id"]]
+        return shown.threshold_json(
+            self._thresholds[model["threshold_id"]],
+            self._project,
+            branch=self._surroundings.branch(self._report),
+            testbed=self._surroundings.testbed(self._report),
+            measure=self._measures[metric["measure_id"]],
+            model=model,
+        )

@@ -43,10 +43,10 @@ class PostgresServer:
         return f"postgresql://postgres@127.0.0.1:{self.port}/{name}"
 
     @contextlib.contextmanager
-    def fresh_database(self) -> Iterator[str]:
-        """An empty database for the length of a block."""
+    def fresh_database(self, template: str = "template1") -> Iterator[str]:
+        """A database for the length of a block, empty or a copy of one that nobody is connected to."""
         name = f"bench_{next(self._numbers)}"
-        self._say(f'CREATE DATABASE "{name}"')
+        self._say(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
         try:
             yield self.url(name)
         finally:

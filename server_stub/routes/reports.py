@@ -17,7 +17,7 @@ from server_stub.routes.paths import ReportPath
 from server_stub.routes.project_call import Call
 from server_stub.routes.replies import answers, json_reply
 from server_stub.shapes_of_reports import ReportJson
-from server_stub.store.paging import Where
+from server_stub.store.reports import Wanted
 from server_stub.submit import read_body, submit_report
 
 router = APIRouter(tags=["reports"])
@@ -43,20 +43,10 @@ class ReportListing(Listing):
     archived: bool = Field(default=False, description="Whether the branch or the testbed is archived.")
     expand: bool = Field(default=False, description="With results and alerts.")
 
-    def where(self, project_id: int) -> Where:
-        """The conditions on reports."""
-        where = Where()
-        where.add("r.project_id = :project", project=project_id)
-        for letter, wanted in (("b", self.branch), ("t", self.testbed)):
-            if wanted is not None:
-                where.add(f"{letter}.{wanted.kind} = :{letter}", **{letter: wanted.value})
-        if self.start_time is not None:
-            where.add("r.start_s * 1000 >= :start", start=self.start_time)
-        if self.end_time is not None:
-            where.add("r.end_s * 1000 <= :end", end=self.end_time)
-        either = "(b.archived_ms IS NOT NULL OR t.archived_ms IS NOT NULL)"
-        where.add(either if self.archived else f"NOT {either}")
-        return where
+    @property
+    def wanted(self) -> Wanted:
+        """Which reports."""
+        return Wanted(self.branch, self.testbed, self.start_time, self.end_time, self.archived)
 
 
 @router.get(PATH, **answers(list[ReportJson]))
@@ -65,7 +55,7 @@ async def list_reports(call: Call, query: Annotated[ReportListing, Query()]) -> 
 
     def read(scope: Scope) -> tuple[list[ReportJson], int]:
         part = query.part(Direction.DESC)
-        return reports.page(scope.tx, query.where(scope.project_id), part, expand=query.expand)
+        return reports.page(scope.tx, scope.project_id, query.wanted, part, expand=query.expand)
 
     found, total = await call.read(read)
     return json_reply(found, total=total)

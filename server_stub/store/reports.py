@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from server_stub.boundaries import NO_BOUNDARY, Boundary
 from server_stub.metrics import Metric
+from server_stub.names import NameId
 from server_stub.store.fresh import fresh_uuid, fresh_uuids
 from server_stub.store.heads import drop_version_if_unused
 from server_stub.store.paging import Page, Where
@@ -68,6 +69,20 @@ class NewReport:
     end_s: int
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which reports of a project are asked for: of a branch, of a testbed, started and ended within these times.
+
+    `archived`: only those of an archived branch or testbed; without it, only the others.
+    """
+
+    branch: NameId | None
+    testbed: NameId | None
+    start_ms: int | None
+    end_ms: int | None
+    archived: bool
+
+
 def insert(tx: Tx, new: NewReport) -> Row:
     """Store a report without results."""
     now_ms = tx.now_ms()
@@ -84,7 +99,7 @@ def by_idempotency_key(tx: Tx, project_id: int, key: str) -> str | None:
 
 
 def store_metrics(tx: Tx, report: Row, metrics: Sequence[NewMetric], counts: list[dict[str, int]]) -> None:
-    """Store a report's metrics and the alerts among them. Four statements, and one more for each 1,700 metrics."""
+    """Store a report's metrics and their alerts. Four statements, on SQLite one more for each 1,700 metrics."""
     if not metrics:
         return
     uuids = fresh_uuids(tx.now_ms(), len(metrics))
@@ -130,13 +145,29 @@ def by_id(tx: Tx, report_id: int) -> Row:
     return row
 
 
-def page(tx: Tx, where: Where, page: Page) -> tuple[list[Row], int]:
-    """Some reports by start, end and creation, and how many there are. Conditions name `r`, `h`, `b` and `t`."""
+def page(tx: Tx, project_id: int, wanted: Wanted, page: Page) -> tuple[list[Row], int]:
+    """Some reports of a project by start, end and creation, and how many there are."""
+    where = _conditions(project_id, wanted)
     joined = " JOIN branch b ON b.id = h.branch_id JOIN testbed t ON t.id = r.testbed_id"
     order = ", ".join(f"r.{column} {page.way}" for column in ("start_s", "end_s", "created_ms", "id"))
     sql = f"{_REPORT}{joined} WHERE {where.sql} ORDER BY {order} LIMIT :limit OFFSET :offset"
     counted = f"SELECT COUNT(*) FROM report r JOIN head h ON h.id = r.head_id{joined} WHERE {where.sql}"
     return tx.all(sql, **where.values, **page.values), tx.value(counted, **where.values)
+
+
+def _conditions(project_id: int, wanted: Wanted) -> Where:
+    where = Where()
+    where.add("r.project_id = :project", project=project_id)
+    for letter, named in (("b", wanted.branch), ("t", wanted.testbed)):
+        if named is not None:
+            where.add(f"{letter}.{named.kind} = :{letter}", **{letter: named.value})
+    if wanted.start_ms is not None:
+        where.add("r.start_s * 1000 >= :start", start=wanted.start_ms)
+    if wanted.end_ms is not None:
+        where.add("r.end_s * 1000 <= :end", end=wanted.end_ms)
+    either = "(b.archived_ms IS NOT NULL OR t.archived_ms IS NOT NULL)"
+    where.add(either if wanted.archived else f"NOT {either}")
+    return where
 
 
 def metrics_of(tx: Tx, report_id: int) -> list[Row]:

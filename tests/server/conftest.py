@@ -1,5 +1,7 @@
 """Both databases for every test that asks for one: SQLite in a file, and a real PostgreSQL from Debian's package."""
 
+import contextlib
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -20,9 +22,15 @@ def postgresql() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+def kind(request: pytest.FixtureRequest) -> str:
+    """Each kind of database in turn."""
+    return str(request.param)
+
+
+@pytest.fixture
+def database_url(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The URL of an empty database, of each kind in turn."""
-    if request.param == "sqlite":
+    if kind == "sqlite":
         yield f"sqlite:///{tmp_path / 'bench.db'}"
         return
     server: PostgresServer = request.getfixturevalue("postgresql")
@@ -30,12 +38,35 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
         yield url
 
 
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database file with the newest schema."""
+    path = tmp_path_factory.mktemp("template") / "bench.db"
+    Database.open(f"sqlite:///{path}").close()
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgresql_template(postgresql: PostgresServer) -> Iterator[str]:
+    """The name of a database with the newest schema."""
+    with postgresql.fresh_database() as url:
+        Database.open(url).close()
+        yield url.rpartition("/")[2]
+
+
 @pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
-    """An empty database with the newest schema."""
-    database = Database.open(database_url)
-    yield database
-    database.close()
+def database(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """A database with the newest schema and nothing in it, copied from one that was migrated."""
+    with contextlib.ExitStack() as stack:
+        if kind == "sqlite":
+            path = shutil.copy(request.getfixturevalue("sqlite_template"), tmp_path / "bench.db")
+            url = f"sqlite:///{path}"
+        else:
+            server: PostgresServer = request.getfixturevalue("postgresql")
+            url = stack.enter_context(server.fresh_database(request.getfixturevalue("postgresql_template")))
+        database = Database.open(url, migrated=False)
+        yield database
+        database.close()
 
 
 @pytest.fixture
@@ -47,7 +78,7 @@ def anyio_backend() -> str:
 @pytest.fixture
 async def api(database: Database) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the real application, in this process, on each database in turn."""
-    app = create_app(database, Settings())
+    app = create_app(database, Settings(sweep_s=60))  # A sweep at its usual second would be counted as statements.
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
