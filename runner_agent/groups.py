@@ -17,7 +17,6 @@ from runner_agent.journal import Change
 from runner_agent.tuner import Tuner
 from runner_agent.undo import CGROUP, clear_group, systemctl
 
-NAME = "bench"
 UNITS = "/run/systemd/system"
 CONTROLLERS_V1 = ("cpuset", "cpuacct", "cpu", "memory")
 CONTROLLERS_V2 = ("cpuset", "cpu", "memory", "pids", "io")
@@ -40,12 +39,13 @@ class IterationGroup:
 class Groups:
     """The cgroups of one hold."""
 
-    def __init__(self, files: HostFiles, facts: EngineFacts, plan: CpuPlan) -> None:
+    def __init__(self, files: HostFiles, facts: EngineFacts, plan: CpuPlan, name: str) -> None:
         self._files = files
         self._plan = plan
         self._systemd = facts.cgroup_driver == "systemd"
         self.version = facts.cgroup_version
-        self._name = f"{NAME}.slice" if self._systemd else NAME
+        self._stem = name
+        self._name = f"{name}.slice" if self._systemd else name
         self._roots = (CGROUP,) if self.version == 2 else self._hierarchies()
 
     def _hierarchies(self) -> tuple[str, ...]:
@@ -80,7 +80,7 @@ class Groups:
         held, benchmark = cpu_list(self._plan.held), cpu_list(self._plan.benchmark)
         accounting = "CPUAccounting=yes\nMemoryAccounting=yes\nIOAccounting=yes\n"
         units = {
-            f"{UNITS}/{NAME}-.slice.d/cpus.conf": f"[Slice]\nAllowedCPUs={benchmark}\n{accounting}",
+            f"{UNITS}/{self._stem}-.slice.d/cpus.conf": f"[Slice]\nAllowedCPUs={benchmark}\n{accounting}",
             f"{UNITS}/{self._name}": f"[Unit]\nDescription=Benchmarks\n[Slice]\nAllowedCPUs={held}\n{accounting}",
         }
         tuner.remember([Change("unit", path, "", "ours") for path in units])
@@ -146,7 +146,7 @@ class Groups:
     def make(self, number: int) -> IterationGroup:
         """The group of one iteration. Raises `GroupsUnavailable`."""
         if self._systemd:
-            return self._make_slice(f"{NAME}-i{number}.slice")
+            return self._make_slice(f"{self._stem}-i{number}.slice")
         name = f"{self._name}/i{number}"
         directories = tuple(f"{root}/{name}" for root in self._roots)
         try:

@@ -44,6 +44,8 @@ class IsolationSettings:
 
     benchmark_cpus: str = ""
     """CPUs for benchmarks, as a kernel list; empty: chosen from the topology."""
+    group: str = "bench"
+    """Name of the cgroup, or of the slice, that jobs run in."""
     partition: bool = True
     """Take the CPUs away from everything else, where the host can."""
     tune: bool = True
@@ -112,7 +114,7 @@ class BenchHost:
 
     def _take(self, tuner: Tuner, plan: CpuPlan) -> tuple[Groups | None, str | None, str | None]:
         """The job's cgroup, the partition's word if one holds, and why not if none does."""
-        groups = Groups(self._files, self._facts, plan)
+        groups = Groups(self._files, self._facts, plan, self._settings.group)
         try:
             groups.open(tuner)
         except GroupsUnavailable as error:

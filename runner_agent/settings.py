@@ -78,6 +78,8 @@ class IsolationTable(Table):
 
     benchmark_cpus: str = ""
     """CPUs for benchmarks, as a kernel list such as `2-3`; empty: chosen from the topology."""
+    group: str = Field(default="bench", pattern=r"^[a-z][a-z0-9]{0,31}$")
+    """Name of the cgroup, or of the slice, that jobs run in. A second agent beside this one needs another."""
     partition: bool = True
     """Take these CPUs away from everything else, where the host can."""
     tune: bool = True

@@ -123,6 +123,7 @@ class Agent:
             "RUNNER_AGENT_RERUNS_MAX": "0",
             "RUNNER_AGENT_ISOLATION__TUNE": "false",  # This machine is not ours to tune.
             "RUNNER_AGENT_ISOLATION__CANARIES": "false",
+            "RUNNER_AGENT_ISOLATION__GROUP": self.runner.replace("-", ""),  # Others clear what they find in theirs.
         }
         armed = {"RUNNER_AGENT_STOP_AT": stop_at} if stop_at else {}
         lives = self._lives()

@@ -13,13 +13,15 @@ import pytest
 
 from runner_protocol.results import FaultClass, Outcome, RunReport
 
-pytestmark = pytest.mark.docker
+# One after the other: they share a name, and each removes what the one before has left.
+pytestmark = [pytest.mark.docker, pytest.mark.xdist_group("exec")]
 
 
 def start(tmp_path: Path, *arguments: str) -> subprocess.Popen[str]:
     variables = {"RUNNER_AGENT_STATE_DIR": str(tmp_path), "RUNNER_AGENT_LOCK_FILE": str(tmp_path / "lock")}
     # This machine is not ours to tune, and never quiet while tests run on it.
     variables |= {"RUNNER_AGENT_ISOLATION__TUNE": "false", "RUNNER_AGENT_RERUNS_MAX": "0"}
+    variables |= {"RUNNER_AGENT_ISOLATION__GROUP": "benchexec"}
     command = [sys.executable, "-W", "error", "-m", "runner_agent", "exec", "--memory-mib", "64", *arguments]
     return subprocess.Popen(
         command, env=os.environ | variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
