@@ -11,6 +11,7 @@ import sys
 from collections import deque
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import quantiles
 from types import TracebackType
@@ -27,6 +28,16 @@ HISTORY_MAX = 200
 
 # Before a history exists: enough for a quartile.
 TUNE_UP_SONGS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Gaps:
+    """What a loop that only looks at the clock found on one CPU. Nanoseconds."""
+
+    stolen_ns: int
+    longest_ns: int
+    count: int
+    looked_ns: int
 
 
 class Canaries:
@@ -75,17 +86,32 @@ class Canaries:
 
     def sing(self, cpu: int) -> dict[str, int]:
         """Nanoseconds of each canary on one CPU; empty where the helper cannot get there or does not answer."""
+        numbers = self._ask(f"{cpu}")
+        return dict(zip(NAMES, numbers, strict=True)) if len(numbers) == len(NAMES) else {}
+
+    def work(self, cpu: int) -> int | None:
+        """Nanoseconds of a fixed piece of work on one CPU."""
+        numbers = self._ask(f"{cpu} work")
+        return numbers[0] if len(numbers) == 1 else None
+
+    def gaps(self, cpu: int, seconds: float) -> Gaps | None:
+        """How much of a CPU a loop that never waits does not get."""
+        numbers = self._ask(f"{cpu} gaps {seconds}", within_s=ANSWER_S_MAX + seconds)
+        return Gaps(*numbers) if len(numbers) == 4 else None
+
+    def _ask(self, line: str, *, within_s: float = ANSWER_S_MAX) -> list[int]:
+        """The numbers of one answer; none where the helper cannot get there or does not answer."""
         if self._process is None or self._process.stdin is None or self._process.stdout is None:
-            return {}
+            return []
         try:
-            self._process.stdin.write(b"%d\n" % cpu)
+            self._process.stdin.write(f"{line}\n".encode())
         except OSError:
-            return {}
-        ready, _, _ = select.select([self._process.stdout], [], [], ANSWER_S_MAX)
+            return []
+        ready, _, _ = select.select([self._process.stdout], [], [], within_s)
         words = os.read(self._process.stdout.fileno(), 4096).split() if ready else []
         if not ready:
             self._process.kill()  # Its late answer would be taken for the next one's.
-        return dict(zip(NAMES, map(int, words), strict=True)) if len(words) == len(NAMES) else {}
+        return [int(word) for word in words] if all(word.isdigit() for word in words) else []
 
     def learn(self, song: Mapping[str, int]) -> None:
         """Take a song into the history."""

@@ -1,6 +1,11 @@
 """A program of its own: short fixed work on one CPU, timed. Knows nothing of jobs and imports nothing of ours.
 
-Reads one line with a CPU's number from stdin, goes to that CPU, and answers with one line: nanoseconds of each canary.
+Reads one line from stdin, goes to the CPU that it names, and answers with one line:
+
+    CPU                 nanoseconds of each canary
+    CPU work            nanoseconds of one fixed piece of work, some ten milliseconds
+    CPU gaps SECONDS    only looks at the clock: nanoseconds of all gaps, of the longest, how many, of everything
+
 Ends when stdin is closed, so that it cannot outlive the agent. Waiting costs nothing: it sleeps in a read.
 
 Each canary is done several times and the fastest counts: the first one warms up caches and clock.
@@ -16,6 +21,9 @@ REPEATS = 3
 MEMORY_BYTES = 4 << 20
 CACHE_LINE_BYTES = 64
 CALLS = 200
+# One round of looking takes a tenth of this; what is longer, somebody else has used.
+GAP_NS_MIN = 2000
+WORK_STEPS = 25
 
 _memory = memoryview(bytearray(os.urandom(4096)) * (MEMORY_BYTES // 4096))
 _modulus = (1 << 1024) - 105
@@ -48,6 +56,40 @@ def fastest_ns(work: Callable[[], None]) -> int:
     return min(times)
 
 
+def work_ns() -> int:
+    """Of what the host compares with itself: arithmetic and memory, by turns."""
+    start = time.perf_counter_ns()
+    for _ in range(WORK_STEPS):
+        alu()
+        memory()
+    return time.perf_counter_ns() - start
+
+
+def gaps_ns(seconds: float) -> tuple[int, int, int, int]:
+    """Time in which this loop did not run, though nothing makes it wait."""
+    clock, kind = time.clock_gettime_ns, time.CLOCK_MONOTONIC_RAW
+    stolen = longest = count = 0
+    start = last = clock(kind)
+    end = start + round(seconds * 1e9)
+    while last < end:
+        now = clock(kind)
+        if now - last > GAP_NS_MIN:
+            stolen, longest, count = stolen + now - last, max(longest, now - last), count + 1
+        last = now
+    return stolen, longest, count, last - start
+
+
+def asked(words: list[str]) -> str:
+    """The answer to what stands behind the CPU."""
+    match words:
+        case ["work"]:
+            return str(work_ns())
+        case ["gaps", seconds]:
+            return " ".join(map(str, gaps_ns(float(seconds))))
+        case _:
+            return f"{fastest_ns(alu)} {fastest_ns(memory)} {fastest_ns(calls)}"
+
+
 def answer(text: str) -> None:
     """One line, at once."""
     sys.stdout.write(text + "\n")
@@ -57,12 +99,13 @@ def answer(text: str) -> None:
 def main() -> None:
     """Serve until stdin ends."""
     for line in sys.stdin:
+        cpu, *words = line.split()
         try:
-            os.sched_setaffinity(0, {int(line)})
+            os.sched_setaffinity(0, {int(cpu)})
         except OSError as error:
             answer(f"error: {error.strerror}")
             continue
-        answer(f"{fastest_ns(alu)} {fastest_ns(memory)} {fastest_ns(calls)}")
+        answer(asked(words))
 
 
 if __name__ == "__main__":

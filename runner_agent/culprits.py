@@ -1,16 +1,20 @@
-"""Names the process that disturbed an iteration: which of the host's processes ran most meanwhile, and where.
+"""Names the process that disturbed an iteration: which of those that may run on its CPUs ran most, and ran there last.
 
-Looked up before an iteration's container is made and after it is gone, and only told when the counters have already
-found that somebody ran. A process that came and went in between cannot be named. Judges nothing.
+Looked up when the hold begins and after each iteration in which the counters found that somebody ran: quiet ones cost
+nothing. A process that came and went in between cannot be named. Judges nothing.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
+from runner_agent.cpu_list import parse_cpu_list
 from runner_agent.host import HostFiles
 from runner_protocol.results import Verdict
 
 PROCESSES_MAX = 20_000
+FOREIGN = "foreign_cpu"
+"""The code of the reason that asks for a name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,23 +43,25 @@ def parse(stat: str | None) -> tuple[int, Ran] | None:
     return int(number), Ran(name, int(fields[11]) + int(fields[12]), int(fields[36]))
 
 
-def busiest(before: Mapping[int, Ran], files: HostFiles, cpus: Collection[int], verdict: Verdict) -> Verdict:
-    """The verdict with a name where others ran. Who ran last on one of the CPUs comes before who did not."""
-    if all(reason.code != "foreign_cpu" for reason in verdict.reasons):
-        return verdict
-    name = culprit(before, processes(files), cpus)
+def named(verdict: Verdict, before: Mapping[int, Ran], files: HostFiles, cpus: AbstractSet[int]) -> Verdict:
+    """The verdict with a name where others ran."""
+    after = processes(files)
+    name = next((ran.name for pid, ran in suspects(before, after, cpus) if _may_run(files, pid, cpus)), None)
     reasons = [
-        reason.model_copy(update={"culprit": name}) if reason.code == "foreign_cpu" else reason
-        for reason in verdict.reasons
+        reason.model_copy(update={"culprit": name}) if reason.code == FOREIGN else reason for reason in verdict.reasons
     ]
     return verdict.model_copy(update={"reasons": reasons})
 
 
-def culprit(before: Mapping[int, Ran], after: Mapping[int, Ran], cpus: Collection[int]) -> str | None:
-    """Whoever gained most ticks (10 ms each), and where it ran last; none where nobody gained one."""
-    gains = [
-        (now.cpu in cpus, now.ticks - (before[pid].ticks if pid in before else 0), now.name)
-        for pid, now in after.items()
-    ]
-    here, ticks, name = max((gain for gain in gains if gain[1] > 0), default=(False, 0, ""))
-    return name if here and ticks else None
+def suspects(before: Mapping[int, Ran], after: Mapping[int, Ran], cpus: AbstractSet[int]) -> list[tuple[int, Ran]]:
+    """Whoever gained ticks (10 ms each) and ran last on one of the CPUs, the busiest first."""
+    gains = {pid: now.ticks - (before[pid].ticks if pid in before else 0) for pid, now in after.items()}
+    guilty = [(pid, now) for pid, now in after.items() if gains[pid] > 0 and now.cpu in cpus]
+    return sorted(guilty, key=lambda each: -gains[each[0]])
+
+
+def _may_run(files: HostFiles, pid: int, cpus: AbstractSet[int]) -> bool:
+    """Not so for one that the partition has moved away, though it ran there before."""
+    status = files.read(f"/proc/{pid}/status") or ""
+    allowed = status.partition("Cpus_allowed_list:\t")[2].partition("\n")[0]
+    return bool(parse_cpu_list(allowed) & cpus)

@@ -16,7 +16,7 @@ from runner_agent.bench import Observation, Placement
 from runner_agent.canary import Canaries
 from runner_agent.counters import Passage, Reading, passage
 from runner_agent.cpu_list import cpu_list, parse_cpu_list
-from runner_agent.culprits import Ran, busiest, processes
+from runner_agent.culprits import FOREIGN, Ran, named, processes
 from runner_agent.facts import CpuPlan
 from runner_agent.groups import Groups, GroupsUnavailable, IterationGroup
 from runner_agent.host import HostFiles
@@ -49,7 +49,6 @@ class Round:
 
     cpu: int = 0
     """Where the canaries sing: each iteration on the next benchmark CPU."""
-    processes: Mapping[int, Ran] = field(default_factory=dict)
     group: IterationGroup | None = None
     before: Reading | None = None
     started: Reading | None = None
@@ -73,6 +72,8 @@ class HeldBench:
             stack.callback(self._sentinel.close)
         self._cpus = sorted(held.plan.benchmark)
         self._round = Round()
+        self._processes: Mapping[int, Ran] = processes(held.files)
+        """As they were when somebody was last looked for."""
 
     async def prepare(self, number: int) -> Placement:
         """Make the iteration's cgroup, and the partition again if it was lost."""
@@ -80,7 +81,7 @@ class HeldBench:
 
     def _prepare(self, number: int) -> Placement:
         held = self._held
-        self._round = Round(cpu=self._cpus[number % len(self._cpus)], processes=processes(held.files))
+        self._round = Round(cpu=self._cpus[number % len(self._cpus)])
         nodes = cpu_list(held.plan.nodes)
         if held.groups is None:
             return Placement(cpuset_cpus=cpu_list(held.plan.benchmark), cpuset_mems=nodes)
@@ -154,9 +155,13 @@ class HeldBench:
         self._watch.let_go()
         if self._round.group is not None and self._held.groups is not None:
             self._held.groups.remove(self._round.group)
-        named = busiest(self._round.processes, self._held.files, self._held.plan.held, observation.verdict)
         self._round = Round()
-        return Observation(named, observation.cpu_ns, observation.memory_peak_bytes)
+        if all(reason.code != FOREIGN for reason in observation.verdict.reasons):
+            return observation
+        files = self._held.files
+        verdict = named(observation.verdict, self._processes, files, self._held.plan.held)
+        self._processes = processes(files)
+        return replace(observation, verdict=verdict)
 
     def _sing(self) -> dict[str, int]:
         canaries = self._held.canaries

@@ -71,6 +71,14 @@ class Size(NamedTuple):
 
     cpus: int
     memory_mib: int
+    words: str = ""
+    """On the kernel's command line, beside the usual ones."""
+
+    @property
+    def name(self) -> str:
+        """Tells the pictures of different machines apart."""
+        more = f"-{hashlib.sha256(self.words.encode()).hexdigest()[:6]}" if self.words else ""
+        return f"{self.cpus}x{self.memory_mib}{more}"
 
 
 def image(suite: str) -> Image:
@@ -264,12 +272,12 @@ class Machine:
 
 
 @contextmanager
-def boot(suite: str = "bookworm", *, cpus: int = 4, memory_mib: int = 3072) -> Iterator[Machine]:
-    """A fresh machine, up, for the length of the block.
+def boot(suite: str = "bookworm", *, cpus: int = 4, memory_mib: int = 3072, words: str = "") -> Iterator[Machine]:
+    """A fresh machine, up, for the length of the block. `words`: more of them for its kernel.
 
     It wakes from a picture that was taken of one that had just booted: seconds instead of minutes.
     """
-    size = Size(cpus, memory_mib)
+    size = Size(cpus, memory_mib, words)
     disk = image(suite)
     with tempfile.TemporaryDirectory(prefix="vm-", dir="/var/tmp") as name:
         shutil.copy(_picture(disk, size), Path(name) / "disk.qcow2")
@@ -282,7 +290,7 @@ def boot(suite: str = "bookworm", *, cpus: int = 4, memory_mib: int = 3072) -> I
 def _picture(disk: Image, size: Size) -> Path:
     """A disk with the memory of a machine that has just booted from it. Taken once for each size."""
     qemu = hashlib.sha256(subprocess.check_output(["qemu-system-x86_64", "--version"])).hexdigest()[:6]
-    kept = disk.folder / f"booted-{size.cpus}x{size.memory_mib}-{qemu}.qcow2"
+    kept = disk.folder / f"booted-{size.name}-{qemu}.qcow2"
     with _locked(kept.name), tempfile.TemporaryDirectory(prefix="vm-", dir="/var/tmp") as name:
         if not kept.exists():
             progress("booting for the first time; later machines wake from a picture of this one")
@@ -317,7 +325,7 @@ def _running(disk: Image, folder: Path, size: Size, *more: str) -> Iterator[Mach
 
 
 def _qemu(disk: Image, folder: Path, port: int, size: Size) -> list[str]:
-    words = "root=/dev/vda rw console=ttyS0 systemd.show_status=1 apparmor=1 security=apparmor"
+    words = f"root=/dev/vda rw console=ttyS0 systemd.show_status=1 apparmor=1 security=apparmor {size.words}"
     return [
         *("qemu-system-x86_64", "-accel", "tcg,thread=multi", "-machine", "q35", "-cpu", "max"),
         *("-smp", str(size.cpus), "-m", str(size.memory_mib), "-display", "none", "-no-user-config"),

@@ -1,0 +1,48 @@
+"""Fixed work to be measured, as a program of its own: one line `KIND SHARE` in, the nanoseconds that it took out.
+
+Imports nothing of ours. `SHARE` scales the amount: 1.03 is three per cent more. Ends when stdin is closed.
+"""
+
+import os
+import sys
+import time
+
+MEMORY_BYTES = 32 << 20
+MEMORY_PASSES = 3
+ALU_STEPS = 25
+PIECES = 100
+
+_memory = memoryview(bytearray(os.urandom(4096)) * (MEMORY_BYTES // 4096))
+_modulus = (1 << 1024) - 105
+_exponent = (1 << 256) - 1
+
+
+def alu(share: float) -> None:
+    """Multiplications within the first-level cache."""
+    for _ in range(round(ALU_STEPS * share)):
+        pow(3, _exponent, _modulus)
+
+
+def memory(share: float) -> None:
+    """A byte of every cache line of more than the shared cache grants."""
+    step = MEMORY_BYTES // PIECES
+    for piece in range(round(MEMORY_PASSES * PIECES * share)):
+        place = piece % PIECES * step
+        _memory[place : place + step : 64].tobytes()
+
+
+WORKS = {"alu": alu, "memory": memory}
+
+
+def main() -> None:
+    """Serve until stdin ends."""
+    for line in sys.stdin:
+        kind, share = line.split()
+        begin_ns = time.monotonic_ns()
+        WORKS[kind](float(share))
+        sys.stdout.write(f"{time.monotonic_ns() - begin_ns}\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
