@@ -150,6 +150,17 @@ def doctor(
 
 
 @app.command()
+def calibrate(
+    config: Config = None,
+    cpu: Annotated[int, typer.Option(min=1, help="CPUs that the usual job asks for.")] = 1,
+) -> None:
+    """Measure for half a minute what this host can tell apart; kept, sent with reports, compared at every job."""
+    from runner_agent.wiring import calibrate_here
+
+    raise typer.Exit(_live(lambda: calibrate_here(config, cpu)))
+
+
+@app.command()
 def status(
     config: Config = None, as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False
 ) -> None:

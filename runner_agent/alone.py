@@ -38,9 +38,9 @@ class Machine:
     sandbox: str | None = None
 
 
-def job_of(work: Work, machine: Machine, budgets: Budgets) -> ClaimedJob:
-    """The job as a server would have handed it out."""
-    spec = Spec(
+def spec_of(machine: Machine) -> Spec:
+    """The machine as a server would have named it."""
+    return Spec(
         uuid=uuid.uuid4(),
         name="exec",
         slug="exec",
@@ -51,13 +51,17 @@ def job_of(work: Work, machine: Machine, budgets: Budgets) -> ClaimedJob:
         disk=machine.disk,
         network=machine.network,
     )
+
+
+def job_of(work: Work, machine: Machine, budgets: Budgets) -> ClaimedJob:
+    """The job as a server would have handed it out."""
     return ClaimedJob(
         job=uuid.uuid4(),
         attempt=1,
         lease_s=UNLEASED_S,
         heartbeat_s=UNLEASED_S,
         project="exec",
-        spec=spec,
+        spec=spec_of(machine),
         work=work,
         budgets=budgets,
         created=datetime.now(UTC),

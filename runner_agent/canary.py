@@ -119,14 +119,18 @@ class Canaries:
             self._history[name].append(ns)
 
     @property
-    def usual_ns(self) -> dict[str, float]:
-        """The lower quartile of what was heard, or of the host's calibration, whichever is less.
+    def heard_ns(self) -> dict[str, float]:
+        """The lower quartile of what was heard in this hold.
 
         The lower quartile, since neighbours make songs longer and never shorter: three quarters of the history may be
         disturbed before what is usual moves.
         """
-        heard = {name: quantiles(times, n=4)[0] for name, times in self._history.items() if len(times) > 1}
-        return {name: min(ns, self._stored.get(name, ns)) for name, ns in heard.items()}
+        return {name: quantiles(times, n=4)[0] for name, times in self._history.items() if len(times) > 1}
+
+    @property
+    def usual_ns(self) -> dict[str, float]:
+        """What was heard, or what the host's calibration says, whichever is less."""
+        return {name: min(ns, self._stored.get(name, ns)) for name, ns in self.heard_ns.items()}
 
     def ratios(self, songs: Iterable[Mapping[str, int]]) -> dict[str, float]:
         """The slowest of the songs, each canary as a multiple of what is usual."""

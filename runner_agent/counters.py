@@ -195,6 +195,18 @@ def device_interrupts(text: str, cpus: Iterable[int]) -> dict[str, int]:
     return counts
 
 
+SOFT = ("HI", "NET_TX", "NET_RX", "BLOCK", "IRQ_POLL", "TASKLET")
+"""Of the software interrupts those that devices and the network cause; the others belong to the tick."""
+
+
+def soft_interrupts(text: str, cpus: Iterable[int]) -> dict[str, int]:
+    """/proc/softirqs: counts on `cpus`, by name. What one CPU sends may be worked through on another."""
+    header, *lines = text.splitlines()
+    places = [place for place, name in enumerate(header.split(), 1) if int(name[3:]) in set(cpus)]
+    rows = [line.split() for line in lines]
+    return {f"{row[0][:-1]} (softirq)": sum(int(row[place]) for place in places) for row in rows if row[0][:-1] in SOFT}
+
+
 def read(text: str | None, reader: Callable[[str], int | None]) -> int | None:
     """Apply a reader to a file that may not be there."""
     return None if text is None else reader(text)

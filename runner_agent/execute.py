@@ -112,6 +112,7 @@ async def execute(job: ClaimedJob, rig: Rig, ledger: Ledger, *, deadline_s: floa
         images = await _pull_all(job, rig.engine, ledger, deadline_s)
     at("pull.after")
     async with _held(host, job.spec, ledger) as bench:
+        ledger.host = host.record()  # Again: now it has been compared with its calibration.
         at("hold.after")
         with ledger.during(Stage.ITERATE):
             return await _iterate(Errand(job, plan, images, deadline_s), rig.engine, bench, ledger)

@@ -75,6 +75,16 @@ class HeldBench:
         self._processes: Mapping[int, Ran] = processes(held.files)
         """As they were when somebody was last looked for."""
 
+    @property
+    def cpus(self) -> tuple[int, ...]:
+        """The benchmark's."""
+        return tuple(self._cpus)
+
+    @property
+    def canaries(self) -> Canaries | None:
+        """The helper that can run on them; none where it is switched off."""
+        return self._held.canaries
+
     async def prepare(self, number: int) -> Placement:
         """Make the iteration's cgroup, and the partition again if it was lost."""
         return await anyio.to_thread.run_sync(self._prepare, number)

@@ -14,8 +14,7 @@ from typing import Final
 import anyio
 import structlog
 
-from runner_agent.bench import Bench
-from runner_agent.calibration import load
+from runner_agent.calibration import Calibration, drifted, load, load_drift, save_drift
 from runner_agent.canary import Canaries
 from runner_agent.cores import plan_cpus
 from runner_agent.cpu_list import cpu_list, parse_cpu_list
@@ -68,10 +67,10 @@ class BenchHost:
     def record(self) -> HostRecord:
         """The machine as far as it bears on numbers, with what its last calibration found."""
         record, calibration = host_record(self._files, self._facts), load(self._state_dir)
-        return record if calibration is None else calibration.into(record)
+        return record if calibration is None else calibration.into(record, load_drift(self._state_dir))
 
     @asynccontextmanager
-    async def hold(self, spec: Spec) -> AsyncIterator[Bench]:
+    async def hold(self, spec: Spec) -> AsyncIterator[HeldBench]:
         """Keep the host quiet for one job. Raises `JobFault` where the spec asks for more CPUs than there are."""
         plan = self._plan(spec.cpu)
         with ExitStack() as stack:
@@ -138,7 +137,16 @@ class BenchHost:
         if groups is not None:
             groups.enter(canaries.pid)
         canaries.tune_up(plan.benchmark)
+        if calibration is not None:
+            self._compare(calibration, canaries)
         return canaries
+
+    def _compare(self, calibration: Calibration, canaries: Canaries) -> None:
+        """A host that has become another one since it was calibrated is told of, here and in `record`."""
+        drift = drifted(calibration, canaries.heard_ns)
+        save_drift(self._state_dir, drift)
+        for line in drift:
+            log.warning("host_drifted", how=line)
 
 
 def _put_back(tuner: Tuner) -> None:

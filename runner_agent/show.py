@@ -36,6 +36,15 @@ def live(console: Console) -> Iterator[Callable[[wire.Progress], None]]:
         yield lambda progress: _move(bar, task, progress)
 
 
+@contextmanager
+def steps(console: Console) -> Iterator[Callable[[str, float], None]]:
+    """A bar for something long that is told in words and a share; off where nobody watches."""
+    columns = (TextColumn("{task.description:<14}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("start", total=1.0)
+        yield lambda what, share: bar.update(task, description=what, completed=share)
+
+
 def _move(bar: Progress, task: TaskID, progress: wire.Progress) -> None:
     done: float | None
     lines = progress.tail.strip().splitlines()

@@ -72,7 +72,8 @@ class Watch:
         keep = partial(KeptFile, files)
         self._stat, self._schedstat = keep("/proc/stat"), keep("/proc/schedstat")
         self._percpu = keep("/sys/fs/cgroup/cpuacct/cpuacct.usage_percpu")
-        self._vmstat, self._interrupts = keep("/proc/vmstat"), keep("/proc/interrupts")
+        self._vmstat = keep("/proc/vmstat")
+        self._interrupts, self._softirqs = keep("/proc/interrupts"), keep("/proc/softirqs")
         self._frequencies = [keep(f"{CPUS}/cpu{cpu}/cpufreq/scaling_cur_freq") for cpu in self._benchmark]
         self._throttles = [
             keep(path)
@@ -100,15 +101,14 @@ class Watch:
     def close(self) -> None:
         """Let go of everything."""
         self.let_go()
-        singles = (self._stat, self._schedstat, self._percpu, self._vmstat, self._interrupts, self._partition)
-        for kept in (*singles, *self._frequencies, *self._throttles, *self._sensors):
+        singles = (self._stat, self._schedstat, self._percpu, self._vmstat, self._partition)
+        for kept in (*singles, self._interrupts, self._softirqs, *self._frequencies, *self._throttles, *self._sensors):
             if kept is not None:
                 kept.close()
 
     def reading(self) -> Reading:
         """All of it, now. The clocks and the run times are read together, the rest around them."""
         stat, vmstat = self._stat.text() or "", self._vmstat.text() or ""
-        interrupts = self._interrupts.text()
         cpu_stat = self._of_group("cpu.stat")
         ran_ns, step_ns = self._ran(stat)
         own_ns = self._own(cpu_stat)
@@ -123,7 +123,7 @@ class Watch:
             cpu_wait_ns=counters.read(self._of_group("cpu.pressure"), counters.pressure_ns),
             io_wait_ns=counters.read(self._of_group("io.pressure"), counters.pressure_ns),
             memory_wait_ns=counters.read(self._of_group("memory.pressure"), counters.pressure_ns),
-            interrupts=None if interrupts is None else counters.device_interrupts(interrupts, self._held),
+            interrupts=self._interrupted(),
             swapped_pages=_sum(counters.keyed(vmstat, key) for key in ("pswpin", "pswpout")),
             oom_kills=counters.keyed(vmstat, "oom_kill"),
             thermal_throttles=_sum(_whole(kept) for kept in self._throttles),
@@ -144,6 +144,14 @@ class Watch:
         if (text := self._percpu.text()) and (ns := counters.per_cpu_ns(text, self._held)) is not None:
             return ns, 0
         return counters.stat_busy_ns(stat, self._held), counters.TICK_NS
+
+    def _interrupted(self) -> dict[str, int] | None:
+        """By devices and, for them, by the kernel's own deferred work."""
+        hard, soft = self._interrupts.text(), self._softirqs.text()
+        if hard is None:
+            return None
+        counts = counters.device_interrupts(hard, self._held)
+        return counts | (counters.soft_interrupts(soft, self._held) if soft else {})
 
     def _own(self, cpu_stat: str | None) -> int | None:
         if (text := self._of_group("cpuacct.usage_percpu")) is not None:

@@ -6,10 +6,11 @@ Exit codes: 0 drained · 75 another agent holds the host · 77 the key is refuse
 import json
 import platform
 import socket
+import sys
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -18,16 +19,18 @@ from typing import Any
 import structlog
 from rich.console import Console
 
-from runner_agent import show
-from runner_agent.alone import run_alone
+from runner_agent import show, sketch
+from runner_agent.alone import Machine, run_alone, spec_of
 from runner_agent.bench import Host
+from runner_agent.calibrate import calibrate
+from runner_agent.calibration import save
 from runner_agent.client import Client, connected
 from runner_agent.containers import DockerEngine, EngineSettings
 from runner_agent.current_job import CurrentJob
 from runner_agent.daemon import Daemon, Habits, Hands
 from runner_agent.doctor import exit_code
 from runner_agent.engine import EngineFacts
-from runner_agent.errors import SettingFault
+from runner_agent.errors import HostFault, JobFault, SettingFault
 from runner_agent.execute import Rig
 from runner_agent.isolation import BenchHost, IsolationSettings
 from runner_agent.lease_thread import lease_thread
@@ -206,6 +209,27 @@ async def doctor_here(config: Path | None, *, as_json: bool) -> int:
     else:
         Console().print(show.findings(found))
     return exit_code(found)
+
+
+async def calibrate_here(config: Path | None, cpus: int) -> int:
+    """`calibrate`: learn what this host can tell apart, keep it, and draw it."""
+    settings = load(config).settings
+    configure("warning", settings.log_format)
+    choices = replace(isolation_settings(settings), canaries=True)
+    try:
+        with host_lock(settings.lock_file), show.steps(Console(stderr=True)) as told:
+            facts = await DockerEngine(engine_settings(settings, identity=settings.runner or EXEC)).facts()
+            host = BenchHost(Path("/"), choices, settings.state_dir, facts)
+            calibration = await calibrate(host, spec_of(Machine(cpu=cpus)), told)
+    except (HostFault, JobFault) as fault:
+        print(f"runner-agent: {fault}", file=sys.stderr)  # noqa: T201  The verb's output.
+        return 1
+    kept = save(settings.state_dir, calibration)
+    picture = kept.with_suffix(".svg")
+    picture.write_text(sketch.svg(calibration))
+    Console().print(sketch.terminal(calibration))
+    print(f"kept in {kept}, drawn in {picture}")  # noqa: T201  The verb's output.
+    return 0
 
 
 def tuning_of(config: Path | None, cpus: int) -> Iterator[str]:

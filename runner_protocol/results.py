@@ -270,6 +270,8 @@ class HostRecord(Message):
     """Coefficient of variation of the host's own calibration, as a fraction."""
     minimum_detectable_effect: float | None = None
     """Smallest relative change that an A/A self-test of this host could tell, as a fraction."""
+    drift: list[str] = Field(default_factory=list)
+    """How the host differs from its last calibration, in words; empty: it does not, or never was calibrated."""
 
 
 class Summary(Message):
