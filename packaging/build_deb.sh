@@ -2,7 +2,8 @@
 # Builds the Debian packages into dist/: build_deb.sh [agent|server]… (both). Needs dpkg-deb and pip, no root.
 #
 # Each package is one virtual environment in /opt that serves every Python in PYTHONS: the interpreter is the host's own,
-# and it finds its libraries under its own version number. docs/decisions says why. VERSION=… and PYTHONS="3.11 …" override what stands below.
+# and it finds its libraries under its own version number. docs/decisions/0002 says why.
+# VERSION=… and PYTHONS="3.11 …" override what stands below.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
