@@ -97,6 +97,10 @@ class Lane:
     beside: Row | None = None
 
 
+Lanes4 = tuple[Lane, Lane, Lane, Lane]
+"""The branch, testbed, benchmark and measure of one series."""
+
+
 @dataclass(frozen=True, slots=True)
 class Lanes:
     """The four lists, looked up. None stands for what this project does not have: its series stay empty."""
@@ -106,7 +110,7 @@ class Lanes:
     benchmarks: list[Lane | None]
     measures: list[Lane | None]
 
-    def walk(self) -> Iterator[tuple[Lane, Lane, Lane, Lane]]:
+    def walk(self) -> Iterator[Lanes4]:
         """The combinations whose four parts are all there."""
         every = (self.branches, self.testbeds, self.benchmarks, self.measures)
         for b, t, n, m in combinations([len(one) for one in every]):
@@ -122,18 +126,24 @@ class Lanes:
 
 def read(scope: Scope, query: PerfQuery) -> PerfJson:
     """All series that have metrics; UUIDs of other projects have none. Raises `BadRequestError` for too many."""
+    found = gather(scope, query)
+    judged = Judged.of(scope, (row["model_id"] for _, rows in found for row in rows))
+    return {
+        "project": project_json(scope.project),
+        "start_time": from_ms(query.start_time),
+        "end_time": from_ms(query.end_time),
+        "results": [_series(scope, *lanes, rows, judged) for lanes, rows in found],
+    }
+
+
+def gather(scope: Scope, query: PerfQuery) -> list[tuple[Lanes4, list[Row]]]:
+    """What a query asks for, as it is stored: each series that has metrics, with their rows."""
     lanes = list(_lanes(scope, query).walk())
     wanted = [_combination(*each) for each in lanes]
     since_s = (query.start_time or 0) // 1000
     until_s = (END_OF_TIME_MS if query.end_time is None else query.end_time) // 1000
     found = perf.metrics(scope.tx, wanted, since_s, until_s)
-    judged = Judged.of(scope, (row["model_id"] for rows in found for row in rows))
-    return {
-        "project": project_json(scope.project),
-        "start_time": from_ms(query.start_time),
-        "end_time": from_ms(query.end_time),
-        "results": [_series(scope, *each, rows, judged) for each, rows in zip(lanes, found, strict=True) if rows],
-    }
+    return [(each, rows) for each, rows in zip(lanes, found, strict=True) if rows]
 
 
 def _lanes(scope: Scope, query: PerfQuery) -> Lanes:

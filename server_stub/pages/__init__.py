@@ -7,7 +7,7 @@ but ours.
 
 from fastapi import APIRouter
 
-from server_stub.pages import assets, projects
+from server_stub.pages import assets, plots, projects
 
-PAGES: list[APIRouter] = [assets.router, projects.router]
+PAGES: list[APIRouter] = [assets.router, plots.router, plots.data, projects.router]
 """Every router of pages. A new file of pages is added here."""

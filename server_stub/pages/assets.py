@@ -8,7 +8,8 @@ import hashlib
 import mimetypes
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
+from importlib.metadata import distribution
 from pathlib import Path
 
 from fastapi import APIRouter, Request
@@ -19,8 +20,16 @@ from server_stub.pages.headers import SAFE
 
 router = APIRouter(include_in_schema=False)
 
+
+def _of_package(package: str, path: str) -> Path:
+    """A file that another package carries; nothing of that package is imported."""
+    return Path(str(distribution(package).locate_file(path)))
+
+
 FOLDER = Path(__file__).parent / "static"
-ELSEWHERE: dict[str, Callable[[], Path]] = {}
+ELSEWHERE: dict[str, Callable[[], Path]] = {
+    name: partial(_of_package, "uplot-python", f"uplot/static/{name}") for name in ("uPlot.iife.js", "uPlot.min.css")
+}
 """Name → where the file of another package lies; asked when the file is first wanted."""
 FOREVER = {**SAFE, "cache-control": "public, max-age=31536000, immutable", "vary": "accept-encoding"}
 HASH_CHARACTERS = 16

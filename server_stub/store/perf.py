@@ -37,6 +37,32 @@ def metrics(tx: Tx, wanted: Sequence[Combination], since_s: int, until_s: int) -
     return series
 
 
+def newest_choice(tx: Tx, project_id: int, benchmarks_max: int) -> dict[str, list[str]]:
+    """What the newest report with metrics measured: UUIDs of its branch, testbed, first measure and some benchmarks."""
+    report = tx.one(
+        "SELECT r.id, b.uuid AS branch, t.uuid AS testbed FROM report r JOIN head h ON h.id = r.head_id"
+        " JOIN branch b ON b.id = h.branch_id JOIN testbed t ON t.id = r.testbed_id WHERE r.project_id = :project"
+        " AND EXISTS (SELECT 1 FROM metric m WHERE m.report_id = r.id) ORDER BY r.start_s DESC, r.id DESC LIMIT 1",
+        project=project_id,
+    )
+    if report is None:
+        return {}
+    measured = tx.all(
+        "SELECT b.uuid AS benchmark, n.uuid AS measure FROM metric m JOIN benchmark b ON b.id = m.benchmark_id"
+        " JOIN measure n ON n.id = m.measure_id WHERE m.report_id = :report AND m.iteration = 0"
+        " AND m.measure_id = (SELECT MIN(measure_id) FROM metric WHERE report_id = :report)"
+        " ORDER BY b.name LIMIT :most",
+        report=report["id"],
+        most=benchmarks_max,
+    )
+    return {
+        "branches": [report["branch"]],
+        "testbeds": [report["testbed"]],
+        "benchmarks": [row["benchmark"] for row in measured],
+        "measures": sorted({row["measure"] for row in measured}),
+    }
+
+
 def _sql(count: int) -> str:
     """The series as a table of parameters, joined to the ranges of their heads' history."""
     one = ", ".join(f"CAST(:{column}_{{0}} AS BIGINT)" for column in Combination._fields)
