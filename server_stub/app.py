@@ -9,7 +9,7 @@ from server_stub.envelope import Envelope, handle_errors
 from server_stub.job_queue import JobQueue
 from server_stub.pages import PAGES
 from server_stub.process import process_completed_job
-from server_stub.routes import ROUTERS
+from server_stub.routes import ROUTERS, agents
 from server_stub.settings import Settings
 from server_stub.state import AppState
 from server_stub.store.database import Database
@@ -39,6 +39,7 @@ def create_app(database: Database, settings: Settings) -> FastAPI:
     )
     app.state.shared = AppState(database, queue, settings)
     handle_errors(app)
+    app.router.routes.extend(agents.ROUTES)
     for router in [*PAGES, *ROUTERS]:
         app.include_router(router)
     app.add_middleware(Timed, telemetry=queue.telemetry)

@@ -23,13 +23,13 @@ from server_stub.canceling import cancel
 from server_stub.departure import Departure
 from server_stub.errors import ConflictError, UnavailableError
 from server_stub.leases import LeaseTerms
-from server_stub.sessions import Rival, Session, meet
+from server_stub.sessions import Rival, Session
 from server_stub.settings import Settings
 from server_stub.store import job_claims, jobs
 from server_stub.store.database import Database
 from server_stub.store.runner_keys import authenticate
 from server_stub.store.runners import CHANGED
-from server_stub.store.sessions import note_rival, write_sessions
+from server_stub.store.sessions import write_sessions
 from server_stub.store.tx import Tx
 from server_stub.telemetry import Telemetry
 from server_stub.waiters import Waiter, Waiters
@@ -102,11 +102,13 @@ class JobQueue:
         Raises `UnauthorizedError` for a wrong key, `ConflictError` for a clone.
         """
         until = asyncio.get_running_loop().time() + body.poll_timeout
-        asker = await self._database.read(partial(claims.ask, named=named, key=key))
-        await self._arrive(asker, body)
-        with self.waiters.parked(asker.runner["id"]) as waiter:
+        call = _Call(named, key, body)
+        arrival = await self._arrive(call)
+        with self.waiters.parked(arrival.asker.runner["id"]) as waiter:
             departure.then(waiter.leave)
-            return await self._wait(waiter, asker, _Call(named, key, body), until)
+            if arrival.claim is not None:
+                return await self._deliver(arrival.claim, waiter)
+            return await self._wait(waiter, arrival.asker, call, until)
 
     async def beat(self, named: str, key: str | None, job: UUID, body: Heartbeat) -> HeartbeatReply:
         """Extend a lease. Raises `ConflictError` with the reason where it is lost."""
@@ -127,8 +129,13 @@ class JobQueue:
 
         await self._database.write(work)
 
-    async def report(self, named: str, key: str | None, job: UUID, envelope: ReportEnvelope) -> ReportReceipt:
-        """End an attempt with its report, durably. The same report again gets the same answer again."""
+    async def report(
+        self, named: str, key: str | None, job: UUID, envelope: ReportEnvelope, *, large: bool = True
+    ) -> ReportReceipt:
+        """End an attempt with its report, durably. The same report again gets the same answer again.
+
+        One that is not `large` is compressed right here: a thread would take longer to wake.
+        """
         whole = None
         if envelope.sha256 is not None:
             sha256 = envelope.sha256
@@ -142,7 +149,10 @@ class JobQueue:
             if isinstance(found, intake.Taken):
                 return found.receipt
             whole = found
-        parcel = await asyncio.to_thread(intake.parcel_of, job, envelope, whole)
+        if large:
+            parcel = await asyncio.to_thread(intake.parcel_of, job, envelope, whole)
+        else:
+            parcel = intake.parcel_of(job, envelope, whole)
 
         def work(tx: Tx) -> intake.Taken:
             runner = authenticate(tx, named, key)
@@ -173,20 +183,24 @@ class JobQueue:
 
     # How a poll waits.
 
-    async def _arrive(self, asker: claims.Asker, body: ClaimRequest) -> None:
-        """Note who asks. A new process is written down at once, so that its clone is told from it everywhere."""
-        runner_id = asker.runner["id"]
-        known = self._told.get(runner_id) or asker.known
+    async def _arrive(self, call: "_Call") -> claims.Arrival:
+        """Note who asks, and take a job for it where one waits: one transaction for most claims of a busy server."""
         alive_ms = round(self._settings.lost_s * 1000)
-        met = meet(known, body.agent, body.state, asker.now_ms, alive_ms)
-        if isinstance(met, Rival):
-            await self._database.write(partial(note_rival, runner_id=runner_id, rival=met))
+        within = None if self.waiters.closing else (self.terms, self._settings.tiers)
+        arrive = partial(
+            claims.arrive, named=call.named, key=call.key, body=call.body, told=self._told, alive_ms=alive_ms
+        )
+        try:
+            arrival = await self._database.write(partial(arrive, take_within=within))
+        except ConflictError:  # Two polls of one runner raced; the other one holds the lease.
+            arrival = await self._database.write(partial(arrive, take_within=None))
+        runner = arrival.asker.runner
+        if isinstance(arrival.met, Rival):
             self.telemetry.clones.inc()
-            log.warning("clone_refused", runner=asker.runner["slug"], hostname=met.hostname)
-            raise ConflictError(met.message, error_code="cloned_key")
-        self._told[runner_id] = met
-        if known is None or known.instance != met.instance:
-            await self._database.write(partial(write_sessions, told=[(runner_id, met)]))
+            log.warning("clone_refused", runner=runner["slug"], hostname=arrival.met.hostname)
+            raise ConflictError(arrival.met.message, error_code="cloned_key")
+        self._told[runner["id"]] = arrival.met
+        return arrival
 
     async def _wait(self, waiter: Waiter, asker: claims.Asker, call: "_Call", until: float) -> ClaimedJob | None:
         """Look, sleep until woken, look again. The waiter is armed before each look, so that no job slips between."""
@@ -210,7 +224,7 @@ class JobQueue:
 
     async def _worth_a_look(self, asker: claims.Asker, waiter: Waiter) -> bool:
         """Whether a look would change anything: an idle poll costs no write."""
-        if asker.holds_a_job:
+        if asker.held is not None:
             return True
         due = partial(job_claims.anything_due, spec_ids=sorted(waiter.spec_ids))
         return bool(waiter.spec_ids and await self._database.read(due))

@@ -3,7 +3,6 @@
 from fastapi import APIRouter
 
 from server_stub.routes import (
-    agents,
     alerts,
     benchmarks,
     branches,
@@ -42,7 +41,6 @@ ROUTERS: list[APIRouter] = [
     specs.router,
     people.users,
     people.organizations,
-    agents.router,
     health.router,
 ]
 """Every router of the API, in the order of the OpenAPI page. A new file of routes is added here."""

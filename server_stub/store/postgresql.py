@@ -7,6 +7,7 @@ in memory. A connection that broke is replaced; the transaction it carried is to
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import psycopg
@@ -23,9 +24,14 @@ CONNECTIONS = 12
 COPIED_MIN = 100
 """Rows from which on COPY is worth its two round trips: it spares the server parsing a parameter for each value."""
 WAIT_S_MAX = 10.0
+BEGIN = "BEGIN; SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT) AS now"
 RELISTEN_S = 1.0
 HEAR_S = 0.2
 """How long the listener takes to notice that it shall stop."""
+
+
+class _StaleError(psycopg.OperationalError):
+    """A pooled connection had broken since it was last used: nothing was asked of it yet, and another one serves."""
 
 
 class PostgresTx(Tx):
@@ -36,13 +42,22 @@ class PostgresTx(Tx):
     def __init__(self, connection: psycopg.Connection[Row]) -> None:
         super().__init__()
         self._connection = connection
-        self._now_ms: int | None = None
+        self._now_ms = 0
 
     def now_ms(self) -> int:
-        if self._now_ms is None:  # One moment for a whole transaction, and one round trip.
-            sql = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT) AS now"
-            self._now_ms = int(self._fetch(sql, None)[0]["now"])
-        return self._now_ms
+        return self._now_ms  # One moment for a whole transaction.
+
+    def begin(self) -> None:
+        """Start it and read the clock, in one round trip."""
+        cursor = self._connection.execute(BEGIN, prepare=False)
+        cursor.nextset()
+        self._now_ms = int(cursor.fetchall()[0]["now"])
+
+    def commit(self) -> None:
+        """Say what there is to say and end it, in one round trip."""
+        said = [psycopg.sql.SQL("pg_notify({}, {})").format(*notice) for notice in dict.fromkeys(self.notices)]
+        words = psycopg.sql.SQL("SELECT {};").format(psycopg.sql.SQL(", ").join(said)) if said else psycopg.sql.SQL("")
+        self._connection.execute(words + psycopg.sql.SQL("COMMIT"), prepare=False)
 
     def _fetch(self, sql: str, parameters: Any) -> list[Row]:
         cursor = self._connection.execute(sql, parameters)
@@ -82,11 +97,10 @@ class PostgresEngine:
         self._pool: ConnectionPool[psycopg.Connection[Row]] = ConnectionPool(
             url,
             connection_class=psycopg.Connection[Row],
-            kwargs={"row_factory": dict_row},
+            kwargs={"row_factory": dict_row, "autocommit": True},  # BEGIN and COMMIT carry other statements with them.
             min_size=1,
             max_size=CONNECTIONS,
             timeout=WAIT_S_MAX,
-            check=ConnectionPool.check_connection,
             open=False,
         )
         try:
@@ -126,18 +140,26 @@ class PostgresEngine:
 
     def _transact(self, work: Work) -> Any:
         try:
-            with self._pool.connection() as connection:
-                tx = PostgresTx(connection)
-                try:
-                    result = work(tx)
-                    for channel, payload in tx.notices:
-                        connection.execute("SELECT pg_notify(%s, %s)", (channel, payload))
-                    connection.commit()
-                    return result
-                finally:
-                    self.on_statements(tx.statements)
+            for _ in range(CONNECTIONS):
+                with suppress(_StaleError):
+                    return self._once(work)
+            return self._once(work)
         except (psycopg.Error, PoolTimeout) as error:
             raise told(error) from error
+
+    def _once(self, work: Work) -> Any:
+        with self._pool.connection() as connection:
+            tx = PostgresTx(connection)
+            try:
+                tx.begin()
+            except psycopg.OperationalError as error:
+                raise _StaleError(str(error)) from error
+            try:
+                result = work(tx)
+                tx.commit()
+                return result
+            finally:
+                self.on_statements(tx.statements)
 
     def _listen_forever(self, channels: Sequence[str]) -> None:
         while not self._closing.is_set():
