@@ -27,6 +27,7 @@ import httpx
 import procrastinate
 import psutil
 import psycopg
+from procrastinate.types import JSONValue
 from simulated import SimulatedAgent, Wire
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
@@ -285,7 +286,8 @@ async def peer(url: str, count: int) -> float:
 
     async with app.open_async():
         await app.schema_manager.apply_schema_async()
-        await nothing.batch_defer_async(*[{"number": number} for number in range(count)])
+        calls: list[dict[str, JSONValue]] = [{"number": number} for number in range(count)]
+        await nothing.batch_defer_async(*calls)
         began = time.perf_counter()
         await app.run_worker_async(concurrency=PEER_CONCURRENCY, wait=False, install_signal_handlers=False)
         took_s = time.perf_counter() - began

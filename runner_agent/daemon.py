@@ -7,8 +7,9 @@ nothing: which thing follows which is in `session.py`.
 import math
 import random
 import signal
+import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from runner_agent.current_job import CurrentJob, handed_back
 from runner_agent.engine import Engine, EngineFacts
 from runner_agent.errors import HostFault, IdentityFault, LeaseLostError, RefusedError, ServerFault
 from runner_agent.execute import KillSwitch, Rig, run_job
+from runner_agent.figures import Figures
 from runner_agent.gate import look
 from runner_agent.lease_thread import LeaseKeeper
 from runner_agent.ledger import Ledger
@@ -97,6 +99,7 @@ class Hands:
     current_job: CurrentJob
     state_dir: Path
     notifier: Notifier
+    figures: Figures = field(default_factory=Figures)
 
 
 class Daemon:
@@ -203,6 +206,7 @@ class Daemon:
         except IdentityFault as error:
             log.error("key_refused", why=str(error))  # noqa: TRY400  A refused key needs no traceback.
             return KeyRefused()
+        self._hands.figures.answered(time.time())
         at("claim.after")
         if job is not None:
             return Claimed(job)
@@ -218,7 +222,8 @@ class Daemon:
         found = await look(hands.engine, hands.state_dir, hands.spool, hands.client)
         self._engine_facts = found.engine
         reasons = blocked(found.facts, self._habits.floors) + await self._sweep(found.engine)
-        self._show(", ".join(reasons) or "idle")
+        hands.figures.looked(found.facts, hands.spool.count())
+        self._show(", ".join(reasons) or "idle", "blocked" if reasons else "idle")
         if reasons:
             log.warning("host_not_fit", reasons=reasons)
         state = HostState(
@@ -249,7 +254,7 @@ class Daemon:
         with structlog.contextvars.bound_contextvars(job=str(job.job), attempt=job.attempt):
             log.info("job_claimed", project=job.project, image=job.work.image, iterations=job.work.iterations)
             ledger = Ledger(job, anyio.current_time)
-            self._show(f"running {job.job}")
+            self._show(f"running {job.job}", "running")
             async with self._hands.leases.keeping(job, ledger.progress, self.tell):
                 # The first heartbeat is on its way while the promise goes to disk.
                 await self._keep_promise(partial(self._hands.current_job.remember, job))
@@ -272,6 +277,7 @@ class Daemon:
             log.warning("job_forgotten")
             return JobEnded(spooled=False)
         took_s = {stage.value: round(seconds, 3) for stage, seconds in report.stage_s.items()}
+        self._hands.figures.ended(report)
         log.info("job_ended", outcome=report.outcome, fault=report.fault and report.fault.kind, took_s=took_s)
         return JobEnded(spooled=True, host_at_fault=_host_at_fault(report))
 
@@ -327,7 +333,7 @@ class Daemon:
         return Delivered()
 
     async def _wait(self, seconds: float) -> Event:
-        self._show(f"waiting {seconds:.0f} s for the server")
+        self._show(f"waiting {seconds:.0f} s for the server", "waiting")
         await anyio.sleep(seconds)
         return Waited()
 
@@ -361,8 +367,9 @@ class Daemon:
             self._hands.notifier.watchdog()
             await anyio.sleep(watchdog_s / 3)
 
-    def _show(self, status: str) -> None:
+    def _show(self, status: str, state: str) -> None:
         self._hands.notifier.status(status)
+        self._hands.figures.turned(state)
 
 
 def _failed_call(event: str, error: ServerFault | RefusedError | LeaseLostError) -> CallFailed:

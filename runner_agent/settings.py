@@ -107,6 +107,8 @@ class Settings(BaseSettings):
     """Spool, journal and calibration."""
     lock_file: Path = Path("/run/lock/runner-agent.lock")
     """One agent a host: whoever holds this file's lock."""
+    metrics_file: Path | None = None
+    """Where figures for Prometheus are written, for the textfile collector of node_exporter; none: nowhere."""
     poll_timeout_s: int = Field(default=55, ge=1, le=900)
     """How long one poll waits for a job. Below the idle time-out of any proxy on the way."""
     drain_s_max: float = Field(default=3600.0, ge=0)

@@ -32,6 +32,7 @@ from runner_agent.doctor import exit_code
 from runner_agent.engine import EngineFacts
 from runner_agent.errors import HostFault, JobFault, SettingFault
 from runner_agent.execute import Rig
+from runner_agent.figures import Figures
 from runner_agent.isolation import BenchHost, IsolationSettings
 from runner_agent.lease_thread import lease_thread
 from runner_agent.lock import host_lock
@@ -85,6 +86,7 @@ async def live(settings: Settings, instance: uuid.UUID, jobs_max: int | None) ->
             current_job=CurrentJob(settings.state_dir),
             state_dir=settings.state_dir,
             notifier=notifier,
+            figures=Figures(settings.metrics_file),
         )
         log.info("agent_started", version=version("benchmark-runner"), server=settings.server, runner=settings.runner)
         daemon = Daemon(hands, habits(settings, jobs_max))

@@ -51,8 +51,9 @@ def create_runner(
         return
     show_one(made, as_json=False)
     print("\nThe key is not shown again. On the host, as root:\n")
-    print(f"  (umask 077 && echo {made['key']} > {KEY_FILE})")
-    print(f"  runner-agent install --server {server} --runner {made['slug']} --key-file {KEY_FILE}")
+    # The key goes through a file: arguments are seen by every process of the host.
+    keep = f"(umask 077 && echo {made['key']} > {KEY_FILE})"
+    print(f"  {keep} && runner-agent install --server {server} --runner {made['slug']} --key-file {KEY_FILE}")
 
 
 @runners.command("list")

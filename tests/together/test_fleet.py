@@ -48,6 +48,13 @@ class Fleet:
             self.servers[port] = subprocess.Popen(command, env=QUICK | self._environment(), stdout=log, stderr=log)
         wait_until(lambda: self._ready(port), "a server does not get ready")
 
+    def stop(self) -> None:
+        """SIGTERM for all, and wait."""
+        for process in self.servers.values():
+            process.terminate()
+        for process in self.servers.values():
+            process.wait()
+
     def parked(self, port: int) -> int:
         """Polls that wait at one server process, as its metrics say."""
         page = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=30).text
@@ -97,8 +104,7 @@ def nginx(fleet: Fleet) -> Iterator[None]:
 def fleet(tmp_path: Path, postgresql: PostgresServer) -> Iterator[Fleet]:
     with ExitStack() as stack:
         fleet = Fleet(tmp_path, stack.enter_context(postgresql.fresh_database()))
-        stack.callback(lambda: [process.wait() for process in fleet.servers.values()])
-        stack.callback(lambda: [process.terminate() for process in fleet.servers.values()])
+        stack.callback(fleet.stop)
         for port in fleet.server_ports:
             fleet.serve(port)
         stack.enter_context(nginx(fleet))
