@@ -59,6 +59,7 @@ from runner_agent.session import (
     Why,
 )
 from runner_agent.spool import Spool, SpooledReport
+from runner_agent.tracing import Traces
 from runner_protocol.jobs import ClaimedJob
 from runner_protocol.messages import ClaimRequest, HostState
 from runner_protocol.results import INFRASTRUCTURE, Outcome, RunReport
@@ -100,6 +101,7 @@ class Hands:
     state_dir: Path
     notifier: Notifier
     figures: Figures = field(default_factory=Figures)
+    traces: Traces = field(default_factory=Traces)
 
 
 class Daemon:
@@ -278,6 +280,7 @@ class Daemon:
             return JobEnded(spooled=False)
         took_s = {stage.value: round(seconds, 3) for stage, seconds in report.stage_s.items()}
         self._hands.figures.ended(report)
+        self._hands.traces.ended(job, report)
         log.info("job_ended", outcome=report.outcome, fault=report.fault and report.fault.kind, took_s=took_s)
         return JobEnded(spooled=True, host_at_fault=_host_at_fault(report))
 
@@ -330,6 +333,7 @@ class Daemon:
         at("deliver.after")
         await anyio.to_thread.run_sync(self._hands.spool.drop, report)
         at("drop.after")
+        await anyio.to_thread.run_sync(self._hands.traces.send)
         return Delivered()
 
     async def _wait(self, seconds: float) -> Event:

@@ -107,6 +107,8 @@ class Settings(BaseSettings):
     """Spool, journal and calibration."""
     lock_file: Path = Path("/run/lock/runner-agent.lock")
     """One agent a host: whoever holds this file's lock."""
+    traces_url: str | None = Field(default=None, pattern=r"^https?://[^/\s?#]+(/[^\s?#]*)?$")
+    """Where an OpenTelemetry collector takes traces over HTTP; none: nothing is traced."""
     metrics_file: Path | None = None
     """Where figures for Prometheus are written, for the textfile collector of node_exporter; none: nowhere."""
     poll_timeout_s: int = Field(default=55, ge=1, le=900)

@@ -43,6 +43,7 @@ from runner_agent.preflight import Floors
 from runner_agent.session import Ending
 from runner_agent.settings import Loaded, Settings, load, read_key
 from runner_agent.spool import Spool
+from runner_agent.tracing import Traces
 from runner_agent.tune import plan_lines
 from runner_agent.undo import restore
 from runner_agent.upkeep import examined, restored
@@ -87,6 +88,7 @@ async def live(settings: Settings, instance: uuid.UUID, jobs_max: int | None) ->
             state_dir=settings.state_dir,
             notifier=notifier,
             figures=Figures(settings.metrics_file),
+            traces=Traces.to(settings.traces_url),
         )
         log.info("agent_started", version=version("benchmark-runner"), server=settings.server, runner=settings.runner)
         daemon = Daemon(hands, habits(settings, jobs_max))

@@ -110,3 +110,5 @@ class ClaimedJob(Message):
     limits: Limits = Limits()
     registry_auth: RegistryAuth | None = None
     created: datetime
+    traceparent: str | None = None
+    """The job's place in its trace, as W3C Trace Context spells it; null where nobody traces."""

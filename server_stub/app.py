@@ -14,14 +14,15 @@ from server_stub.settings import Settings
 from server_stub.state import AppState
 from server_stub.store.database import Database
 from server_stub.telemetry import Timed
+from server_stub.tracing import Traces
 
 API_VERSION = "0.6.12"
 """Version of the API that this server speaks: the command line of that API compares it with its own."""
 
 
-def create_app(database: Database, settings: Settings) -> FastAPI:
+def create_app(database: Database, settings: Settings, traces: Traces | None = None) -> FastAPI:
     """Make the application. The database stays the caller's to close, once the application has shut down."""
-    queue = JobQueue(database, settings, on_completed=lambda job: process_completed_job(database, job))
+    queue = JobQueue(database, settings, on_completed=lambda job: process_completed_job(database, job), traces=traces)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

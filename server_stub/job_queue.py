@@ -6,6 +6,7 @@ job queued in one is handed to an agent that waits in another. Parses nothing: t
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ from server_stub.store.runners import CHANGED
 from server_stub.store.sessions import write_sessions
 from server_stub.store.tx import Tx
 from server_stub.telemetry import Telemetry
+from server_stub.tracing import Traces
 from server_stub.waiters import Waiter, Waiters
 
 PROCESSING_HOLD_MS = 60_000
@@ -62,10 +64,17 @@ def terms_of(settings: Settings) -> LeaseTerms:
 class JobQueue:
     """Belongs to one event loop, between the start and the end of `running`."""
 
-    def __init__(self, database: Database, settings: Settings, on_completed: Callable[[UUID], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        settings: Settings,
+        on_completed: Callable[[UUID], Awaitable[None]],
+        traces: Traces | None = None,
+    ) -> None:
         self.terms = terms_of(settings)
         self.waiters = Waiters()
         self.telemetry = Telemetry()
+        self._traces = traces or Traces()
         self._database = database
         self._settings = settings
         self._on_completed = on_completed
@@ -243,7 +252,13 @@ class JobQueue:
         self.telemetry.claims.labels(claim.message.spec.slug).inc()
         self.telemetry.wait.labels(claim.message.spec.slug).observe(claim.waited_s)
         log.info("job_claimed", job=str(claim.message.job), attempt=claim.message.attempt)
-        return claim.message
+        return self._traced(claim)
+
+    def _traced(self, claim: claims.Claim) -> ClaimedJob:
+        """The message, with the job's place in its trace where there is one."""
+        job, now_s = claim.message.job, time.time()
+        self._traces.span("queued", job, now_s - claim.waited_s, now_s, attempt=claim.message.attempt)
+        return claim.message.model_copy(update={"traceparent": self._traces.traceparent(job)})
 
     def _job_queued(self, spec_id: str) -> None:
         if spec_id:
@@ -303,8 +318,10 @@ class JobQueue:
             job = await self._database.write(partial(jobs.take_unparsed, uuid=None, hold_ms=PROCESSING_HOLD_MS))
         if job is None:
             return
+        begin_s = time.time()
         try:
             await self._on_completed(job)
+            self._traces.span("processed", job, begin_s, time.time())
         except UnavailableError:
             raise
         except Exception as error:  # Whatever is wrong with one report must not stop the next from being parsed.

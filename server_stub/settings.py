@@ -47,6 +47,8 @@ class Settings(BaseSettings):
     """Whether `X-Forwarded-For` names the client: only behind a proxy of one's own."""
     metrics: bool = True
     """Whether `/metrics` answers."""
+    traces_url: str | None = None
+    """Where an OpenTelemetry collector takes traces over HTTP; none: nothing is traced."""
 
     heartbeat_s: Seconds = 15
     """How often the holder of a lease should say that it lives."""

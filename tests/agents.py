@@ -20,6 +20,7 @@ from runner_agent.plan import Policy
 from runner_agent.preflight import Floors
 from runner_agent.session import Ending
 from runner_agent.spool import Spool
+from runner_agent.tracing import Traces
 from runner_protocol.jobs import Spec
 from runner_protocol.messages import AgentIdentity
 from runner_protocol.results import HostRecord
@@ -65,6 +66,7 @@ def make_daemon(
     drain_s_max: float = 60,
     floors: Floors = ROOMY,
     policy: Policy | None = None,
+    traces: Traces | None = None,
 ) -> Daemon:
     """An agent that leaves off after `jobs_max` jobs."""
     hands = Hands(
@@ -76,6 +78,7 @@ def make_daemon(
         current_job=CurrentJob(state_dir),
         state_dir=state_dir,
         notifier=Notifier.from_environment(),
+        traces=traces or Traces(),
     )
     habits = Habits(
         poll_timeout_s=1, drain_s_max=drain_s_max, floors=floors, policy=policy or Policy(), jobs_max=jobs_max

@@ -22,6 +22,7 @@ from server_stub.app import create_app
 from server_stub.settings import Settings
 from server_stub.store.database import Database
 from server_stub.store.tx import Tx
+from server_stub.tracing import Traces
 
 CONTEXT = {"bencher.dev/v0/repo/name": "pair"}
 """Names the project, which the first run makes."""
@@ -102,13 +103,13 @@ class Pair:
 
 
 @asynccontextmanager
-async def paired(database: Database, **settings: Any) -> AsyncIterator[Pair]:
+async def paired(database: Database, *, traces: Traces | None = None, **settings: Any) -> AsyncIterator[Pair]:
     """The pair on a database, with one runner."""
 
     def prepare(tx: Tx) -> Runner:
         return new_runner(tx, "bench 1", new_spec(tx, fallback=True))
 
-    app = create_app(database, Settings(**settings))
+    app = create_app(database, Settings(**settings), traces)
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://server") as api:

@@ -14,6 +14,7 @@ from server_stub.logs import configure_logs
 from server_stub.settings import Settings
 from server_stub.state import AppState
 from server_stub.store.database import Database
+from server_stub.tracing import Traces
 
 # A parked poll is answered at once when the process is told to stop; what is left are requests that do their work.
 SHUTDOWN_S_MAX = 30
@@ -49,9 +50,10 @@ class Server(uvicorn.Server):
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; return when every request has been answered."""
     configure_logs()
+    traces = Traces.to(settings.traces_url)
     database = Database.open(settings.database)
     try:
-        app = create_app(database, settings)
+        app = create_app(database, settings, traces)
         state: AppState = app.state.shared
         config = uvicorn.Config(
             app,
@@ -74,3 +76,4 @@ def serve(settings: Settings) -> None:
         log.info("stopped")
     finally:
         database.close()
+        traces.close()
