@@ -5,7 +5,7 @@ response, also those the framework makes by itself.
 """
 
 import uuid
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Any
 
 import orjson
@@ -68,11 +68,21 @@ class Envelope:
 def methods_of(routes: list[BaseRoute], scope: Scope) -> set[str]:
     """The methods of all routes whose path matches."""
     found: set[str] = set()
-    for route in routes:
+    for route in _leaves(routes):
         match, _ = route.matches({**scope, "method": "GET"})
         if match is not Match.NONE:
             found |= set(getattr(route, "methods", None) or ())
     return found - {"HEAD"}
+
+
+def _leaves(routes: list[BaseRoute]) -> Iterator[BaseRoute]:
+    """Every route itself: newer versions of the framework keep those of an included router in a list of their own."""
+    for route in routes:
+        router = getattr(route, "original_router", None)
+        if router is None:
+            yield route
+        else:
+            yield from _leaves(router.routes)
 
 
 def error_response(request: Request, status: int, message: str, **members: str | None) -> Response:
