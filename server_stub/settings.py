@@ -26,6 +26,7 @@ ENVELOPE_BYTES = 64 << 10
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=31 * 86400)]
 Bytes = Annotated[int, Field(ge=1024, le=1 << 30)]
+Creations = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 
 class Settings(BaseSettings):
@@ -84,6 +85,12 @@ class Settings(BaseSettings):
     """Of one whole report."""
     piece_bytes_max: Bytes = 1 << 20
     """Of one piece of a large report."""
+
+    claimed_per_day_max: Creations | None = None
+    """How much may be made within 24 hours in a project whose organization has members: of each kind, so many reports,
+    branches, testbeds, benchmarks, measures and thresholds, and projects of its organization. Unset: any number."""
+    unclaimed_per_day_max: Creations | None = None
+    """The same where anybody may write. A run that would pass it is refused with 429 and leaves nothing."""
 
     tiers: bool = False
     """Whether organizations without members run one short job at a time for each address, and others one job each."""

@@ -17,13 +17,13 @@ from server_stub import resolve
 from server_stub.access import Scope, actor_of
 from server_stub.actors import Credential
 from server_stub.api import JobBody, ReportBody, ResultsBody, RunBody
-from server_stub.errors import ApiError, BadRequestError, ConflictError
+from server_stub.errors import ApiError, BadRequestError, ConflictError, LimitError
 from server_stub.process import store_results
 from server_stub.resolve import Target
 from server_stub.results import Iteration, Reading, read_results
 from server_stub.settings import Settings
 from server_stub.shapes_of_reports import ReportJson
-from server_stub.store import heads, jobs, projects, reports
+from server_stub.store import heads, jobs, projects, quota, reports
 from server_stub.store.database import Database
 from server_stub.store.reports import NewReport
 from server_stub.store.tx import Row, Tx
@@ -67,7 +67,7 @@ async def read_body(body: ResultsBody) -> Sequence[Iteration] | ApiError:
         return error
 
 
-def submit_report(scope: Scope, body: ReportBody, results: Sequence[Iteration] | ApiError) -> str:
+def submit_report(scope: Scope, settings: Settings, body: ReportBody, results: Sequence[Iteration] | ApiError) -> str:
     """Store a report for a branch and testbed that are named; return its UUID."""
     tx, project = scope.tx, scope.project
     projects.lock(tx, project["id"])
@@ -75,6 +75,7 @@ def submit_report(scope: Scope, body: ReportBody, results: Sequence[Iteration] |
     testbed = resolve.plain_testbed(tx, project["id"], body.testbed, body)
     place = Place(project, branch, testbed, None, scope.actor.user)
     uuid: str = store_report(tx, place, body, body.hash, results)["uuid"]
+    _keep_within(tx, settings, Target(project, claimed=project["claimed_ms"] is not None))
     return uuid
 
 
@@ -93,8 +94,19 @@ def _submit(tx: Tx, settings: Settings, submission: Submission) -> str:
     report = store_report(tx, place, body, resolve.hash_of(body), submission.results)
     if body.job is not None:
         _enqueue(tx, settings, submission, target, report)
+    _keep_within(tx, settings, target)
     uuid: str = report["uuid"]
     return uuid
+
+
+def _keep_within(tx: Tx, settings: Settings, target: Target) -> None:
+    """Refuse what passes the day's bound. Asked last: what was made by then goes with the refusal."""
+    most = settings.claimed_per_day_max if target.claimed else settings.unclaimed_per_day_max
+    if most is None:
+        return
+    kind, made = quota.most_made(tx, target.project)
+    if made > most:
+        raise LimitError(f"project {target.project['slug']}: no more than {most} new of a kind a day, here: {kind}")
 
 
 def _testbed(tx: Tx, project_id: int, body: RunBody) -> tuple[Row, Row | None]:

@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Query
+from fastapi import APIRouter, Body, Query, Request
 from pydantic import Field
 from starlette.responses import Response
 
@@ -17,6 +17,7 @@ from server_stub.routes.paths import ReportPath
 from server_stub.routes.project_call import Call
 from server_stub.routes.replies import answers, json_reply
 from server_stub.shapes_of_reports import ReportJson
+from server_stub.state import state_of
 from server_stub.store.reports import Wanted
 from server_stub.submit import read_body, submit_report
 
@@ -62,10 +63,11 @@ async def list_reports(call: Call, query: Annotated[ReportListing, Query()]) -> 
 
 
 @router.post(PATH, **answers(ReportJson, 201))
-async def create_report(call: Call, body: Annotated[ReportBody, Body()]) -> Response:
+async def create_report(request: Request, call: Call, body: Annotated[ReportBody, Body()]) -> Response:
     """Store a report with its results. Branch and testbed are made where they are missing."""
     results = await read_body(body)
-    uuid = await call.write(lambda scope: submit_report(scope, body, results), Right.CREATE)
+    settings = state_of(request).settings
+    uuid = await call.write(lambda scope: submit_report(scope, settings, body, results), Right.CREATE)
     return json_reply(await call.read(lambda scope: reports.report_view(scope.tx, uuid)), 201)
 
 
