@@ -59,7 +59,7 @@ def database(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Itera
     """A database with the newest schema and nothing in it, copied from one that was migrated."""
     with contextlib.ExitStack() as stack:
         if kind == "sqlite":
-            path = shutil.copy(request.getfixturevalue("sqlite_template"), tmp_path / "bench.db")
+            path = shutil.copy(request.getfixturevalue("sqlite_template"), tmp_path / "new.db")
             url = f"sqlite:///{path}"
         else:
             server: PostgresServer = request.getfixturevalue("postgresql")

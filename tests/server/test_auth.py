@@ -125,6 +125,7 @@ async def test_a_token_of_a_user_who_is_gone_finds_nobody(api: httpx.AsyncClient
 async def test_a_public_project_is_seen_by_all_and_changed_by_its_people(
     api: httpx.AsyncClient, database: Database
 ) -> None:
+    """Row 62."""
     _, ada = await claimed(api, database)
     bob = await token_of(database, await add_user(database, "Bob"))
     admin = await token_of(database, await add_user(database, "Root", admin=True))
@@ -137,6 +138,7 @@ async def test_a_public_project_is_seen_by_all_and_changed_by_its_people(
 
 
 async def test_a_private_project_is_not_there_for_others(api: httpx.AsyncClient, database: Database) -> None:
+    """Row 62."""
     _, ada = await claimed(api, database)
     await private(api, ada)
     bob = await token_of(database, await add_user(database, "Bob"))
@@ -188,6 +190,7 @@ async def status_of_permission(api: httpx.AsyncClient, headers: Headers, permiss
 
 
 async def test_a_key_works_in_its_project_and_nowhere_else(api: httpx.AsyncClient, database: Database) -> None:
+    """Rows 63, 65."""
     _, ada = await claimed(api, database)
     key, _ = await key_of(api, ada)
     await run(api, latency(1), context={"bencher.dev/v0/repo/name": "Other"}, project="other")
@@ -200,6 +203,7 @@ async def test_a_key_works_in_its_project_and_nowhere_else(api: httpx.AsyncClien
 
 
 async def test_a_revoked_or_expired_key_is_refused(api: httpx.AsyncClient, database: Database) -> None:
+    """Row 64."""
     _, ada = await claimed(api, database)
     key, uuid = await key_of(api, ada)
     short = (await api.post(f"{PROJECT}/keys", json={"name": "short", "ttl": 1}, headers=ada)).json()["key"]
@@ -219,6 +223,7 @@ async def test_a_key_of_a_deleted_project_is_worthless(api: httpx.AsyncClient, d
 async def test_a_key_archives_sets_thresholds_and_dismisses_but_does_not_rename(
     api: httpx.AsyncClient, database: Database
 ) -> None:
+    """Row 65."""
     _, ada = await claimed(api, database)
     key, _ = await key_of(api, ada)
     models = {"latency": {"test": "static", "upper_boundary": 5.0}}

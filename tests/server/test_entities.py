@@ -51,6 +51,7 @@ async def test_what_is_made_can_be_read_by_uuid_slug_and_name(
 
 @pytest.mark.parametrize("noun", NOUNS)
 async def test_a_taken_name_or_slug_is_refused(api: httpx.AsyncClient, database: Database, noun: str) -> None:
+    """Row 60."""
     await ready(api, database)
     await make(api, noun, "First")
     await make(api, noun, "Second")
@@ -169,6 +170,7 @@ async def test_a_branch_with_slashes_in_its_name_is_found_by_it(api: httpx.Async
 async def test_a_branch_is_shown_with_a_head_that_it_had_but_not_with_anothers(
     api: httpx.AsyncClient, database: Database
 ) -> None:
+    """Row 59."""
     await ready(api, database)
     old = head(await run(api, latency(1), branch="main", testbed="ci"))
     new = head(await run(api, latency(1), branch="main", testbed="ci", start_point={"reset": True}))
@@ -229,6 +231,7 @@ async def spec(database: Database, name: str) -> str:
 
 
 async def test_a_testbed_is_given_a_spec_and_loses_it_by_null(api: httpx.AsyncClient, database: Database) -> None:
+    """Row 61."""
     await ready(api, database)
     small, large = await spec(database, "small"), await spec(database, "large")
     made = await make(api, "testbeds", "rack", spec="small")

@@ -30,6 +30,7 @@ from server_stub.names import (
     unique_slug,
     uuid7,
 )
+from server_stub.times import from_seconds
 
 SOME_UUID = UUID("67e55044-10b1-426f-9247-bb680e5fe0c8")
 
@@ -269,3 +270,10 @@ def test_made_uuids_are_of_version_7_and_sort_by_time() -> None:
     assert early < late
     assert [(made.version, made.variant) for made in (early, late)] == [(7, "specified in RFC 4122")] * 2
     assert early.int >> 80 == 1_700_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(1704067200, "2024-01-01T00:00:00Z"), (-62135596800, "0001-01-01T00:00:00Z")]
+)
+def test_a_moment_is_shown_with_four_digits_of_its_year(seconds: int, shown: str) -> None:
+    assert from_seconds(seconds) == shown

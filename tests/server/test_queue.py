@@ -162,6 +162,7 @@ async def test_an_idle_poll_writes_nothing_and_ends_with_nothing(world: World) -
 
 
 async def test_jobs_go_by_priority_then_age_and_only_to_their_spec(world: World) -> None:
+    """Rows 70, 73."""
     other = await world.database.write(lambda tx: new_spec(tx, "large"))
     runner, larger = await world.runner(), await world.runner("rack 2", other)
     low, high, also = await world.job(priority=0), await world.job(priority=200), await world.job(priority=200)
@@ -189,6 +190,7 @@ async def test_a_runner_of_two_specs_takes_the_oldest_of_either(world: World) ->
 
 
 async def test_many_runners_that_race_share_the_jobs_without_one_twice(world: World) -> None:
+    """Row 72."""
     rivals = [await world.runner(f"rack {number}") for number in range(8)]
     queued = {await world.job() for _ in range(6)}
     claims = await asyncio.gather(*(world.claim(runner) for runner in rivals))
@@ -227,6 +229,7 @@ async def test_a_claim_that_is_never_confirmed_returns_to_the_queue_at_no_cost(w
 
 
 async def test_a_lost_lease_is_given_to_another_runner_and_fences_the_first(world: World) -> None:
+    """Row 79, where we differ: the job is tried again instead of failed."""
     runner, other = await world.runner(), await world.runner("rack 2")
     uuid = await world.job()
     lost = await world.claimed(runner)
@@ -258,6 +261,7 @@ async def test_a_job_is_given_up_when_its_attempts_are_used_up(world: World) -> 
 
 
 async def test_a_report_that_is_sent_again_gets_the_same_answer_and_another_is_refused(world: World) -> None:
+    """Rows 75, 76."""
     runner = await world.runner()
     await world.job()
     job = await world.claimed(runner)
@@ -360,6 +364,7 @@ async def test_a_canceled_job_whose_holder_falls_silent_ends_with_its_lease(worl
 
 
 async def test_a_job_beyond_its_whole_budget_is_stopped_and_says_so(world: World) -> None:
+    """Row 79."""
     runner, uuid = await world.runner(), await world.job()
     job = await world.claimed(runner)
     await world.beat(runner, job)
@@ -524,6 +529,7 @@ async def test_what_an_agent_says_of_its_host_is_written_in_batches_and_its_sile
 
 
 async def test_a_completed_job_that_a_dead_process_left_is_parsed_by_another(world: World) -> None:
+    """Row 80; jobs that are claimed or running are their leases', not the server's, and outlive it."""
     runner, uuid = await world.runner(), await world.job()
     # It takes the report in and is never heard of again: nothing of it runs.
     dead = World(world.database, JobQueue(world.database, Settings(), nobody), world.spec, world.project)
@@ -555,6 +561,7 @@ async def test_an_operator_retries_a_failed_job(world: World) -> None:
 
 
 async def test_tiers_let_one_job_of_each_submitter_run_at_a_time(database: Database) -> None:
+    """Rows 70, 71."""
     spec = await database.write(new_spec)
     ours, theirs = await database.write(new_project), await database.write(lambda tx: new_project(tx, "other"))
     queue = JobQueue(database, Settings(tiers=True), nobody)

@@ -82,6 +82,7 @@ async def test_an_agent_speaks_the_whole_protocol(server: Server) -> None:
 
 
 async def test_a_poll_without_work_is_answered_with_204_and_a_wrong_one_with_400(server: Server) -> None:
+    """Row 74: our polls are requests, refused with 400 where the reference drops a connection."""
     assert (await server.call("POST", "", {"poll_timeout": 1})).status_code == 204
     for wrong in (0, 901, "soon"):
         refused = await server.call("POST", "", {"poll_timeout": wrong})
@@ -90,6 +91,7 @@ async def test_a_poll_without_work_is_answered_with_204_and_a_wrong_one_with_400
 
 
 async def test_a_runner_needs_its_own_key_and_nothing_else_opens(server: Server) -> None:
+    """Row 69."""
     other = await server.database.write(lambda tx: new_runner(tx, "Rack 2"))
     for headers in ({}, server.admin, other.headers, {"authorization": "Basic abc"}):
         assert (await server.call("POST", "", {}, headers=headers)).status_code == 401
@@ -129,6 +131,7 @@ async def test_anybody_cancels_where_nobody_claimed_the_project(server: Server) 
 async def test_on_a_claimed_project_a_stranger_sees_the_job_but_not_its_output_and_cannot_cancel(
     server: Server,
 ) -> None:
+    """Rows 67, 68."""
     owner = await server.database.write(lambda tx: accounts.create_user(tx, "Bob", "bob@example.org"))
     await server.database.write(lambda tx: organizations.join(tx, server.project[0], owner["id"]))
     uuid, waiting = await server.job(), await server.job()
@@ -142,6 +145,7 @@ async def test_on_a_claimed_project_a_stranger_sees_the_job_but_not_its_output_a
 
 
 async def test_jobs_are_listed_in_pages_newest_first_and_by_state(server: Server) -> None:
+    """Row 66."""
     queued = [await server.job() for _ in range(3)]
     await server.call("POST", "", {"poll_timeout": 1})
     page = await server.api.get("/v0/projects/demo/jobs", params={"per_page": 2})
@@ -154,6 +158,7 @@ async def test_jobs_are_listed_in_pages_newest_first_and_by_state(server: Server
 
 
 async def test_an_administrator_makes_a_runner_gives_it_a_spec_and_rotates_its_key(server: Server) -> None:
+    """Row 82."""
     call = server.api.request
     made = await call("POST", "/v0/runners", json={"name": "Rack 9"}, headers=server.admin)
     assert made.status_code == 201 and made.json()["key"].startswith("bencher_runner_")
@@ -215,3 +220,45 @@ async def test_the_process_says_whether_it_lives_and_what_it_counts(server: Serv
         'bench_request_seconds_count{method="POST",route="/v0/runners/{runner}/jobs",status="200"} 1.0',
     ):
         assert line in page.splitlines()
+
+
+async def test_jobs_of_a_private_project_are_not_there_for_a_stranger(server: Server) -> None:
+    """Rows 67, 68: nor is the output of a job that still runs there for anybody."""
+    uuid = await server.job()
+    await server.call("POST", "", {"poll_timeout": 1})
+    assert "output" not in await server.seen(uuid, **server.admin)
+    await server.database.write(lambda tx: tx.run("UPDATE project SET visibility = 'private'"))
+    paths = ("/v0/projects/demo/jobs", f"/v0/projects/demo/jobs/{uuid}")
+    assert [(await server.api.get(path)).status_code for path in paths] == [404, 404]
+    assert [(await server.api.get(path, headers=server.admin)).status_code for path in paths] == [200, 200]
+
+
+async def test_an_archived_runner_and_one_without_specs_are_handed_nothing(server: Server) -> None:
+    """Rows 69, 73."""
+    await server.job()
+    bare = await server.database.write(lambda tx: new_runner(tx, "Rack 3"))
+    poll = ("POST", f"/v0/runners/{bare.slug}/jobs")
+    assert (await server.api.request(*poll, json={"poll_timeout": 1}, headers=bare.headers)).status_code == 204
+    await server.api.patch(f"/v0/runners/{bare.slug}", json={"archived": True}, headers=server.admin)
+    assert (await server.api.request(*poll, json={"poll_timeout": 1}, headers=bare.headers)).status_code == 401
+
+
+async def test_a_report_ends_a_job_that_never_said_it_runs_and_is_final(server: Server) -> None:
+    """Rows 75, 77, 81; where we differ: a report needs no heartbeat before it, and what comes too late is told so."""
+    first, second = str(await server.job()), str(await server.job())
+    await server.call("POST", "", {"poll_timeout": 1})
+    failed = await server.call("POST", f"/{first}/report", report(first, 1, "failed"))
+    assert failed.json() == {"state": "failed"}
+    late = await server.call("POST", f"/{first}/report", report(first, 1))
+    assert (late.status_code, late.json()["stale"]) == (409, "finished")
+    await server.api.post(f"/v0/projects/demo/jobs/{second}/cancel")
+    canceled = await server.call("POST", f"/{second}/report", report(second, 1))
+    assert canceled.status_code == 409
+    assert (await server.seen(UUID(second)))["status"] == "canceled"
+    other = await server.database.write(lambda tx: new_runner(tx, "Rack 4", server.spec))
+    third = str(await server.job())
+    await server.call("POST", "", {"poll_timeout": 1})
+    path = f"/v0/runners/{other.slug}/jobs/{third}/report"
+    foreign = await server.api.post(path, json=report(third, 1), headers=other.headers)
+    assert foreign.status_code == 409
+    assert (await server.seen(UUID(third)))["status"] == "claimed"

@@ -46,6 +46,7 @@ async def test_a_threshold_is_made_replaced_and_emptied(api: httpx.AsyncClient, 
 
 
 async def test_a_threshold_shows_no_model_of_another(api: httpx.AsyncClient, database: Database) -> None:
+    """Row 33."""
     alert = (await ready(api, database))["alerts"][0]
     other = await run(api, latency(1), branch="main", testbed="other", thresholds={"models": {"latency": STATIC}})
     threshold = f"{PROJECT}/thresholds/{only(other)['threshold']['uuid']}"
@@ -67,6 +68,7 @@ async def test_a_threshold_shows_no_model_of_another(api: httpx.AsyncClient, dat
 async def test_a_model_that_can_never_work_makes_no_threshold(
     api: httpx.AsyncClient, database: Database, model: dict[str, Any], expected: int
 ) -> None:
+    """Row 34."""
     await ready(api, database)
     await run(api, latency(1), branch="main", testbed="other")
     place = {"branch": "main", "testbed": "other", "measure": "latency"}
@@ -108,6 +110,7 @@ async def test_with_a_threshold_go_its_boundaries_and_alerts_but_no_metrics(
 async def test_an_alert_is_dismissed_revived_and_only_silenced_by_the_server(
     api: httpx.AsyncClient, database: Database
 ) -> None:
+    """Row 43."""
     report = await ready(api, database)
     alert = report["alerts"][0]
     path = f"alerts/{alert['uuid']}"
@@ -238,6 +241,7 @@ async def test_a_series_is_the_history_of_a_head_in_order(api: httpx.AsyncClient
 
 @pytest.mark.parametrize("name", ["branches", "testbeds", "benchmarks", "measures"])
 async def test_every_list_of_a_series_is_needed(api: httpx.AsyncClient, database: Database, name: str) -> None:
+    """Row 53."""
     query = query_of(await ready(api, database))
     refused = [query | {name: value} for value in ("", "x", f"{query[name]},")]
     refused.append({key: value for key, value in query.items() if key != name})
@@ -246,6 +250,7 @@ async def test_every_list_of_a_series_is_needed(api: httpx.AsyncClient, database
 
 
 async def test_times_of_a_series_are_inclusive_and_echoed(api: httpx.AsyncClient, database: Database) -> None:
+    """Row 55."""
     await ready(api, database)
     report = await run(api, latency(2), **PLACE, start_time="2024-06-01T00:00:00Z", end_time="2024-06-01T00:00:10Z")
     start, end = 1717200000000, 1717200010000
@@ -265,6 +270,7 @@ async def test_times_of_a_series_are_inclusive_and_echoed(api: httpx.AsyncClient
 async def test_a_series_is_of_the_current_head_or_of_the_one_that_is_named(
     api: httpx.AsyncClient, database: Database
 ) -> None:
+    """Row 56."""
     old = await ready(api, database)
     new = await run(api, latency(3), **PLACE, start_point={"reset": True})
     other = await run(api, latency(4), branch="other", testbed="ci")
@@ -288,6 +294,7 @@ async def test_a_series_holds_the_history_of_its_start_point(api: httpx.AsyncCli
 
 
 async def test_uuids_of_another_project_have_no_series(api: httpx.AsyncClient, database: Database) -> None:
+    """Row 57."""
     report = await ready(api, database)
     other = await run(api, latency(1), context={"bencher.dev/v0/repo/name": "Other"}, project="other", **PLACE)
     for name, uuids in query_of(other).items():
@@ -295,6 +302,7 @@ async def test_uuids_of_another_project_have_no_series(api: httpx.AsyncClient, d
 
 
 async def test_a_series_is_limited_to_a_spec_and_shows_it(api: httpx.AsyncClient, database: Database) -> None:
+    """Row 58."""
     report = await ready(api, database)
     root = await token_of(database, await add_user(database, "Root", admin=True))
     body = {"name": "small", "architecture": "x86_64", "cpu": 1, "memory": 1 << 30, "disk": 1 << 30}
@@ -335,6 +343,7 @@ async def test_255_series_are_one_bounded_number_of_statements(api: httpx.AsyncC
 
 
 def test_the_walk_ends_where_the_product_of_the_places_passes_255() -> None:
+    """Row 54."""
     assert len(list(combinations([1, 1, 1, 255]))) == 255
     assert len(list(combinations([1, 1, 1, 256]))) == 255
     assert list(combinations([2, 1, 1, 200]))[-1] == (1, 0, 0, 126)

@@ -21,7 +21,7 @@ async def uuids(api: httpx.AsyncClient, **query: Any) -> list[str]:
 
 
 async def test_a_list_leaves_results_out_and_counts_them(api: httpx.AsyncClient) -> None:
-    """Rows 50 and 51."""
+    """Rows 50, 51."""
     report = await run(api, bmf(a={"latency": 1}, b={"latency": 2}))
     [listed] = await get(api, REPORTS)
     assert listed["counts"] == {"results": [{"benchmarks": 2, "measures": 1}], "alerts": {"total": 0, "active": 0}}

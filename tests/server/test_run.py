@@ -53,6 +53,7 @@ def _is_clock(key: str, value: Any) -> bool:
 async def test_the_worked_example_comes_back_as_the_reference_has_it(
     api: httpx.AsyncClient, database: Database
 ) -> None:
+    """Row 1."""
     await sign_in(database, api)
     for value in (100, 99, 101, 98, 103):
         await run(api, latency(value), branch="main", testbed="ci")
@@ -169,6 +170,7 @@ WORKED_EXAMPLE = {
 
 
 async def test_everything_that_is_named_and_missing_is_made(api: httpx.AsyncClient) -> None:
+    """Row 2."""
     report = await run(api, bmf(parse={"latency": 1}), hash=HASHES[0], branch="feature/x", testbed="Rack 1")
     made = [report["branch"], report["testbed"], report["results"][0][0]["benchmark"]]
     assert [(one["name"], one["slug"]) for one in made] == [
