@@ -1,10 +1,23 @@
 """Real things that many tests share: a registry, and an image in it."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import images
+import leftovers
 import pytest
 import registry as registries
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None]:
+    """After the last test and all fixtures, nothing of this run may be left on the host; a run that left any fails."""
+    yield
+    if hasattr(session.config, "workerinput"):
+        return  # The process that started the workers looks, when all of them are gone.
+    factory: pytest.TempPathFactory = session.config._tmp_path_factory  # type: ignore[attr-defined]
+    if found := leftovers.left_for_good(factory.getbasetemp()):
+        print("\nleft on this host by the tests:", *found, sep="\n  ")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import leftovers
 
 TERMINAL = frozenset({"processed", "failed", "canceled"})
 WAIT_S_MAX = 90.0
@@ -183,7 +184,7 @@ def serving(folder: Path) -> Iterator[Server]:
 @contextmanager
 def joined(server: Server, folder: Path) -> Iterator[Agent]:
     """A new runner and its agent, not started yet; killed at the end of the block if it still lives."""
-    runner = f"chaos-{uuid.uuid4().hex[:8]}"
+    runner = f"chaos-{leftovers.MARK}-{uuid.uuid4().hex[:8]}"
     made = json.loads(server.operate("runner", "create", runner, "--spec", "small", "--json"))
     (folder / "key").write_text(made["key"])
     agent = Agent(server, folder, runner)

@@ -4,6 +4,8 @@ import uuid
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import leftovers
+
 from runner_agent.bench import Bench, OpenBench
 from runner_agent.containers import DockerEngine, EngineSettings
 from runner_agent.engine import Image, IterationOrder
@@ -22,7 +24,7 @@ def settings(**changes: Any) -> EngineSettings:
     """An identity that no other test has, and bounds that a test reaches soon."""
     return EngineSettings(
         **{
-            "identity": f"test-{uuid.uuid4().hex[:8]}",
+            "identity": f"test-{leftovers.MARK}-{uuid.uuid4().hex[:8]}",
             "pids_max": 256,
             "scan_bytes_max": 64 << 20,
             "scan_entries_max": 1000,
