@@ -96,6 +96,14 @@ def layer(files: dict[str, bytes]) -> bytes:
     return pack.packed
 
 
+def devices(nodes: dict[str, tuple[int, int]]) -> bytes:
+    """A layer with these block devices, by major and minor number."""
+    with _Packing() as pack:
+        for name, numbers in nodes.items():
+            pack.device(name, *numbers)
+    return pack.packed
+
+
 def digest(blob: bytes) -> str:
     """Its name in a registry."""
     return "sha256:" + hashlib.sha256(blob).hexdigest()
@@ -121,6 +129,12 @@ class _Packing:
         entry = self._entry(name, tarfile.REGTYPE, mode)
         entry.size = len(content)
         self._tar.addfile(entry, io.BytesIO(content))
+
+    def device(self, name: str, major: int, minor: int) -> None:
+        """A block device that anybody may open."""
+        entry = self._entry(name, tarfile.BLKTYPE, 0o666)
+        entry.devmajor, entry.devminor = major, minor
+        self._tar.addfile(entry)
 
     def directory(self, name: str, mode: int, owner: int) -> None:
         """A directory."""

@@ -1,6 +1,8 @@
 """Result files out of a real container: single files, directories, patterns, links and what no file should be."""
 
+import images
 import pytest
+from registry import Registry
 from workbench import Workbench
 
 from runner_protocol.jobs import Limits
@@ -85,6 +87,15 @@ async def test_what_is_no_file_is_refused_by_name(bench: Workbench, path: str, m
     assert record.files == []
     assert record.fault is not None
     assert record.fault.message == message
+
+
+async def test_a_device_that_an_image_brings_along_is_not_opened(bench: Workbench, registry: Registry) -> None:
+    disk = images.devices({"work/disk": (8, 0)})
+    reference = registry.push("files/device", images.image(disk, Cmd=["true"]))
+    record = await bench.sh("true", file_paths=("disk", "/work"), reference=reference)
+    assert record.files == []
+    assert record.fault is not None
+    assert record.fault.message == "disk: is a device, not a file or directory"
 
 
 async def test_a_sparse_giant_costs_its_size_no_transfer(bench: Workbench) -> None:

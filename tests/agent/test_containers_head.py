@@ -351,7 +351,7 @@ def test_a_sandbox_whose_runtime_the_engine_lacks_is_refused() -> None:
 
 def test_every_test_that_the_security_page_names_exists() -> None:
     page = (ROOT / "docs/security.md").read_text()
-    tests = re.findall(r"def (test_\w+)", "".join(path.read_text() for path in ROOT.glob("tests/agent/test_*.py")))
+    tests = re.findall(r"def (test_\w+)", "".join(path.read_text() for path in ROOT.glob("tests/*/test_*.py")))
     named = re.findall(r"`(test_\w+)(_…)?`", page)
     assert named
     assert [name for name, _ in named if not any(test.startswith(name) for test in tests)] == []
