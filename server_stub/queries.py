@@ -9,6 +9,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from runner_protocol.states import JobState
 from server_stub.bodies import U32_MAX
 from server_stub.names import BranchId, ResourceNameId, Text, Uuid
 from server_stub.store.paging import Page
@@ -57,6 +58,33 @@ class EntityListing(NamedListing):
     """A list of branches, testbeds, benchmarks or measures."""
 
     archived: bool = False
+
+
+class MachineSort(StrEnum):
+    """By name, or by age."""
+
+    NAME = "name"
+    CREATED = "created"
+
+
+class MachineListing(NamedListing):
+    """A list of runners or specs."""
+
+    sort: MachineSort = MachineSort.NAME  # type: ignore[assignment]  # It takes one order more.
+    archived: bool = False
+
+
+class JobSort(StrEnum):
+    """By age."""
+
+    CREATED = "created"
+
+
+class JobListing(Listing):
+    """A list of jobs."""
+
+    sort: JobSort = JobSort.CREATED
+    status: JobState | None = Field(default=None, description="Only jobs in this state.")
 
 
 class TimeSort(StrEnum):

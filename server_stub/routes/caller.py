@@ -1,16 +1,13 @@
-"""What routes read of a request beside its body: the credential, the client's address, and the part of a list."""
+"""What routes read of a request beside its body: the credential, the client's address, and the project of a path."""
 
 from typing import Annotated
 
-from fastapi import Depends, Path, Query, Request
+from fastapi import Depends, Path, Request
 
 from server_stub.actors import Credential, read_authorization
 from server_stub.errors import BadRequestError
 from server_stub.names import NameId, parse_resource_id
 from server_stub.state import state_of
-from server_stub.store.paging import Page
-
-PER_PAGE_DEFAULT = 8
 
 
 def _credential(request: Request) -> Credential:
@@ -40,11 +37,3 @@ Address = Annotated[str, Depends(_address)]
 """Where a request came from."""
 ProjectId = Annotated[NameId, Depends(_project)]
 """The `{project}` of a path."""
-
-PageNumber = Annotated[int, Query(ge=0, le=2**32 - 1, description="Which part, from 1 on.")]
-PerPage = Annotated[int, Query(ge=0, le=255, description="How many to a part.")]
-
-
-def part(page: int, per_page: int, *, descending: bool) -> Page:
-    """The part of a list that the query asks for. Page 0 is page 1."""
-    return Page(per_page, (max(page, 1) - 1) * per_page, descending)

@@ -1,20 +1,20 @@
 """Jobs of a project: where each stands, why it waits, what it printed, and how to end it."""
 
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from runner_protocol.states import JobState
 from server_stub.access import actor_of, open_project
 from server_stub.actors import Right
 from server_stub.canceling import cancel
 from server_stub.entity_json import spec_json
 from server_stub.job_json import job_json
 from server_stub.job_views import job_view
-from server_stub.routes.caller import Caller, PageNumber, PerPage, ProjectId, part
+from server_stub.queries import Direction, JobListing
+from server_stub.routes.caller import Caller, ProjectId
 from server_stub.routes.replies import answers, json_reply
 from server_stub.shapes_of_jobs import JobJson
 from server_stub.state import state_of
@@ -23,26 +23,20 @@ from server_stub.store.tx import Row, Tx
 
 router = APIRouter(tags=["jobs"])
 
-Status = Annotated[JobState | None, Query(description="Only jobs in this state.")]
-
 
 @router.get("/v0/projects/{project}/jobs", **answers(list[JobJson]))
 async def list_jobs(
     request: Request,
     caller: Caller,
     project: ProjectId,
-    status: Status = None,
-    sort: Literal["created"] = "created",  # noqa: ARG001  The one order there is; naming it is allowed.
-    direction: Literal["asc", "desc"] = "desc",
-    page: PageNumber = 1,
-    per_page: PerPage = 8,
+    query: Annotated[JobListing, Query()],
 ) -> Response:
     """Jobs of a project, the newest first; without what they printed."""
-    wanted = part(page, per_page, descending=direction == "desc")
+    wanted = query.part(Direction.DESC)
 
     def read(tx: Tx) -> tuple[list[dict[str, Any]], int]:
         row = open_project(tx, actor_of(tx, caller), project)
-        states = None if status is None else [status]
+        states = None if query.status is None else [query.status]
         rows, total = job_reads.page(tx, wanted, project_id=row["id"], states=states)
         return [job_json(job, spec_json(specs.by_id(tx, job["spec_id"]))) for job in rows], total
 

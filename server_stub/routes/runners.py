@@ -1,7 +1,7 @@
 """Runners, for administrators: who takes jobs, of which specs, with which key."""
 
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Path, Query, Request
 from starlette.responses import Response
@@ -11,7 +11,8 @@ from server_stub.edits import NewRunner, RunnerChange, RunnerSpec
 from server_stub.entity_json import spec_json
 from server_stub.errors import NotFoundError
 from server_stub.job_json import runner_json, runner_state_json
-from server_stub.routes.caller import Caller, PageNumber, PerPage, part
+from server_stub.queries import Listing, MachineListing
+from server_stub.routes.caller import Caller
 from server_stub.routes.replies import answers, json_reply
 from server_stub.shapes import SpecJson
 from server_stub.shapes_of_jobs import RunnerJson, RunnerKeyJson
@@ -27,23 +28,12 @@ Reason = Annotated[str | None, Query(description="Why, for those who look.", max
 
 
 @router.get("/v0/runners", **answers(list[RunnerJson]))
-async def list_runners(
-    request: Request,
-    caller: Caller,
-    name: str | None = None,
-    search: str | None = None,
-    archived: bool = False,
-    sort: Literal["name", "created"] = "name",
-    direction: Literal["asc", "desc"] = "asc",
-    page: PageNumber = 1,
-    per_page: PerPage = 8,
-) -> Response:
+async def list_runners(request: Request, caller: Caller, query: Annotated[MachineListing, Query()]) -> Response:
     """All runners: what each does now, and what it said of its host."""
-    wanted = part(page, per_page, descending=direction == "desc")
 
     def read(tx: Tx) -> tuple[list[dict[str, Any]], int]:
         admin_of(tx, caller)
-        rows, total = job_reads.runners_page(tx, wanted, sort, name=name, search=search, archived=archived)
+        rows, total = job_reads.runners_page(tx, query)
         return [_shown(tx, row, request) for row in rows], total
 
     found, total = await state_of(request).database.read(read)
@@ -115,10 +105,10 @@ async def resume_runner(request: Request, caller: Caller, runner: RunnerId) -> R
 
 @router.get("/v0/runners/{runner}/specs", **answers(list[SpecJson]))
 async def list_specs_of_runner(
-    request: Request, caller: Caller, runner: RunnerId, page: PageNumber = 1, per_page: PerPage = 8
+    request: Request, caller: Caller, runner: RunnerId, query: Annotated[Listing, Query()]
 ) -> Response:
     """The specs that a runner takes jobs of."""
-    wanted = part(page, per_page, descending=False)
+    wanted = query.part()
 
     def read(tx: Tx) -> tuple[list[SpecJson], int]:
         admin_of(tx, caller)

@@ -1,14 +1,15 @@
 """Specs, for administrators: the classes of machine that jobs ask for."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
-from fastapi import APIRouter, Body, Path, Request
+from fastapi import APIRouter, Body, Path, Query, Request
 from starlette.responses import Response
 
 from server_stub.access import admin_of
 from server_stub.edits import NewSpec, SpecChange
 from server_stub.entity_json import spec_json
-from server_stub.routes.caller import Caller, PageNumber, PerPage, part
+from server_stub.queries import MachineListing
+from server_stub.routes.caller import Caller
 from server_stub.routes.replies import answers, json_reply
 from server_stub.shapes import SpecJson
 from server_stub.state import state_of
@@ -21,23 +22,12 @@ SpecId = Annotated[str, Path(description="UUID or slug of the spec.", max_length
 
 
 @router.get("/v0/specs", **answers(list[SpecJson]))
-async def list_specs(
-    request: Request,
-    caller: Caller,
-    name: str | None = None,
-    search: str | None = None,
-    archived: bool = False,
-    sort: Literal["name", "created"] = "name",
-    direction: Literal["asc", "desc"] = "asc",
-    page: PageNumber = 1,
-    per_page: PerPage = 8,
-) -> Response:
+async def list_specs(request: Request, caller: Caller, query: Annotated[MachineListing, Query()]) -> Response:
     """All specs; archived ones only where asked for, and then only those."""
-    wanted = part(page, per_page, descending=direction == "desc")
 
     def read(tx: Tx) -> tuple[list[SpecJson], int]:
         admin_of(tx, caller)
-        rows, total = specs.page(tx, wanted, sort, name=name, search=search, archived=archived)
+        rows, total = specs.page(tx, query)
         return [spec_json(row) for row in rows], total
 
     found, total = await state_of(request).database.read(read)

@@ -5,8 +5,10 @@ from uuid import UUID
 
 from runner_protocol.messages import HostState
 from runner_protocol.states import LEASED
+from server_stub.queries import MachineListing
 from server_stub.store.jobs import within
-from server_stub.store.paging import Page, Where, named
+from server_stub.store.lists import Part, machines
+from server_stub.store.paging import Page, Where
 from server_stub.store.tx import Row, Tx
 from server_stub.waiting import RunnerFacts, RunnerState, Waiting, runner_state, why_waiting
 
@@ -65,17 +67,12 @@ def runner(tx: Tx, runner_id: int) -> Row:
     return tx.all(f"{_RUNNERS} WHERE r.id = :id", id=runner_id)[0]
 
 
-def runners_page(
-    tx: Tx, wanted: Page, sort: str, *, name: str | None, search: str | None, archived: bool
-) -> tuple[list[Row], int]:
-    """One page of runners by `sort` (`name` or `created`), and how many there are."""
-    where = named(name, search, archived=archived)
-    order = f"{'created_ms' if sort == 'created' else 'name'} {wanted.way}, id"
-    ids = f"SELECT id FROM runner WHERE {where.sql} ORDER BY {order} LIMIT :limit OFFSET :offset"
-    found = [row["id"] for row in tx.all(ids, **where.values, **wanted.values)]
-    rows = {row["id"]: row for row in tx.all(f"{_RUNNERS} WHERE r.id {{any:ids}}", ids=found)}
-    total = tx.value(f"SELECT COUNT(*) FROM runner WHERE {where.sql}", **where.values)
-    return [rows[runner_id] for runner_id in found], total
+def runners_page(tx: Tx, query: MachineListing) -> Part:
+    """One page of runners, and how many there are."""
+    found, total = machines(tx, "runner", query)
+    ids = [row["id"] for row in found]
+    rows = {row["id"]: row for row in tx.all(f"{_RUNNERS} WHERE r.id {{any:ids}}", ids=ids)}
+    return [rows[runner_id] for runner_id in ids], total
 
 
 def state_of(row: Row, now_ms: int, lost_ms: int) -> RunnerState:

@@ -1,8 +1,10 @@
 """Reads many rows: a part of a list with its total, and what other rows refer to, by id. One statement each."""
 
 from collections.abc import Iterable
+from typing import Literal
 from uuid import UUID
 
+from server_stub.queries import MachineListing, MachineSort
 from server_stub.store.nouns import Noun
 from server_stub.store.paging import Page, Where, like
 from server_stub.store.tx import Row, Tx
@@ -49,6 +51,17 @@ def nouns(
     exactly(where, "name", name)
     find_in(where, search, "name", "slug", "uuid")
     return part(tx, "*", noun, where, f"name {page.way}, id {page.way}", page)
+
+
+def machines(tx: Tx, table: Literal["runner", "spec"], query: MachineListing) -> Part:
+    """Runners or specs, by name or by age."""
+    where = Where()
+    where.add(f"archived_ms IS {'NOT ' if query.archived else ''}NULL")
+    exactly(where, "name", query.name)
+    find_in(where, query.search, "name", "slug", "uuid")
+    page = query.part()
+    column = "created_ms" if query.sort is MachineSort.CREATED else "name"
+    return part(tx, "*", table, where, f"{column} {page.way}, id", page)
 
 
 def rows_of(tx: Tx, noun: Noun, project_id: int, uuids: Iterable[str]) -> dict[str, Row]:

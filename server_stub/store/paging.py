@@ -46,15 +46,3 @@ def like(text: str) -> str:
     for special in "!%_":
         text = text.replace(special, f"!{special}")
     return f"%{text}%"
-
-
-def named(name: str | None, search: str | None, *, archived: bool) -> Where:
-    """What lists of named things can be asked for: a name, a part of name, slug or UUID, and the archived ones only."""
-    where = Where()
-    where.add(f"archived_ms IS {'NOT ' if archived else ''}NULL")
-    if name is not None:
-        where.add("name = :name", name=name)
-    if search is not None:
-        found = " OR ".join(f"{column} LIKE :search ESCAPE '!'" for column in ("name", "slug", "uuid"))
-        where.add(f"({found})", search=like(search))
-    return where

@@ -5,8 +5,9 @@ from typing import Any
 
 from server_stub.edits import NewSpec
 from server_stub.errors import ConflictError, NotFoundError
+from server_stub.queries import MachineListing
 from server_stub.store.fresh import free_slug, fresh_uuid
-from server_stub.store.paging import Page, named
+from server_stub.store.lists import Part, machines
 from server_stub.store.tx import Row, Tx
 
 
@@ -55,15 +56,9 @@ def everything(tx: Tx) -> list[Row]:
     return tx.all("SELECT * FROM spec WHERE archived_ms IS NULL ORDER BY name")
 
 
-def page(
-    tx: Tx, wanted: Page, sort: str, *, name: str | None, search: str | None, archived: bool
-) -> tuple[list[Row], int]:
-    """One page of specs by `sort` (`name` or `created`), and how many there are."""
-    where = named(name, search, archived=archived)
-    order = f"{'created_ms' if sort == 'created' else 'name'} {wanted.way}, id"
-    sql = f"SELECT * FROM spec WHERE {where.sql} ORDER BY {order} LIMIT :limit OFFSET :offset"
-    total = tx.value(f"SELECT COUNT(*) FROM spec WHERE {where.sql}", **where.values)
-    return tx.all(sql, **where.values, **wanted.values), total
+def page(tx: Tx, query: MachineListing) -> Part:
+    """One page of specs, and how many there are."""
+    return machines(tx, "spec", query)
 
 
 def update(tx: Tx, spec: Row, changes: Mapping[str, Any]) -> Row:
