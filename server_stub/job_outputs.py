@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 
 from runner_protocol.jobs import Work
-from runner_protocol.results import CollectedFile, FileEncoding, IterationRecord, RunReport, Variant, standing
+from runner_protocol.results import CollectedFile, FileEncoding, IterationRecord, RunReport, Variant, Word, standing
 from server_stub.metrics import Metric, Results
 from server_stub.names import BENCHMARK_NAME_BYTES_MAX
 from server_stub.results import NOTHING, Output
@@ -25,6 +25,15 @@ BUILD_TIME_DIGITS = 6
 def outputs_of(report: RunReport, work: Work) -> list[Output]:
     """Everything that the job measured, in the order of its iterations."""
     return [output for iteration in _counted(report.iterations) for output in _of_iteration(iteration, work)]
+
+
+def words_of(report: RunReport, work: Work) -> list[Word]:
+    """How quiet the host was for each of them."""
+    return [
+        iteration.verdict.word if iteration.verdict else Word.UNKNOWN
+        for iteration in _counted(report.iterations)
+        for _ in _of_iteration(iteration, work)
+    ]
 
 
 def _counted(iterations: list[IterationRecord]) -> Iterator[IterationRecord]:

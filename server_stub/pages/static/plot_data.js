@@ -87,11 +87,11 @@ const plotData = (() => {
   // Everything that is known of one point.
   function factsOf(points, at, reports) {
     const { series } = points, place = points.at[at];
-    const [report, start, end, version, hash, digest] = reports[series.report[place]];
+    const [report, start, end, version, hash] = reports[series.report[place]];
     const alert = series.alerts[place];
     return {
       name: nameOf(series), value: series.value[place], units: series.measure.units, version, hash, report, start, end,
-      digest: digest ?? "", iteration: series.iteration[place], verdict: series.verdict?.[place] ?? "",
+      iteration: series.iteration[place],
       lower: series.lower_limit?.[place] ?? null, upper: series.upper_limit?.[place] ?? null,
       baseline: series.baseline?.[place] ?? null, alert: alert ? { limit: alert[0], status: alert[1] } : null,
     };
@@ -110,7 +110,7 @@ const plotData = (() => {
 
   function csv(drawn, reports) {
     const head = ["branch", "testbed", "benchmark", "measure", "units", "version", "hash", "report", "start_time", "end_time",
-      "iteration", "value", "baseline", "lower_limit", "upper_limit", "verdict", "digest", "alert", "alert_status"];
+      "iteration", "value", "baseline", "lower_limit", "upper_limit", "alert", "alert_status"];
     const lines = [head.join(",")];
     for (const points of drawn) {
       const { branch, testbed, benchmark, measure } = points.series;
@@ -118,7 +118,7 @@ const plotData = (() => {
         const one = factsOf(points, at, reports);
         lines.push([branch.name, testbed.name, benchmark.name, measure.name, measure.units, one.version, one.hash, one.report,
           new Date(one.start * 1000).toISOString(), new Date(one.end * 1000).toISOString(), one.iteration, one.value, one.baseline,
-          one.lower, one.upper, one.verdict, one.digest, one.alert?.limit, one.alert?.status].map(cell).join(","));
+          one.lower, one.upper, one.alert?.limit, one.alert?.status].map(cell).join(","));
       }
     }
     return `${lines.join("\r\n")}\r\n`;

@@ -122,14 +122,28 @@
   // The point that is looked at
   const alertText = ({ alert }) => (alert ? `alert: ${alert.limit === "upper" ? "above the upper" : "below the lower"} boundary, ${alert.status}` : "");
 
+  // How quiet the host was, and which image ran: asked for once a report, when one of its points is looked at for a while.
+  const trusted = new Map();
+  let rest = 0;
+  function learn(facts, said) {
+    clearTimeout(rest);
+    if (!facts || trusted.has(facts.report)) return;
+    rest = setTimeout(async () => {
+      const trust = await ask(`trust/${facts.report}`).catch(() => ({ words: [], digest: null }));
+      trusted.set(facts.report, trust);
+      if (trust.digest && view?.focus && view.facts().report === facts.report) { showPoint(view.facts(), said); view.showFocus(); }
+    }, 120);
+  }
+
   function linesOf(facts) {
-    const quiet = facts.verdict ? `${{ quiet: "✓", disturbed: "▲" }[facts.verdict] ?? "?"} ${facts.verdict}` : "";
+    const { words = [], digest = null } = trusted.get(facts.report) ?? {}, word = words[facts.iteration];
+    const quiet = word && `${{ quiet: "✓", disturbed: "▲" }[word] ?? "?"} ${word}`;
     return [
       [`Version ${facts.version}${facts.hash ? ` · commit ${facts.hash.slice(0, 10)}` : ""}`],
       [`${day.format(new Date(facts.start * 1000))} · iteration ${facts.iteration}`],
       [boundaryTextOf(facts)],
       [quiet && `Host while measuring: ${quiet}`],
-      [facts.digest && `Image ${facts.digest.replace("sha256:", "").slice(0, 12)}`],
+      [digest && `Image ${digest.replace("sha256:", "").slice(0, 12)}`],
       [alertText(facts), "loud"],
     ].filter(([text]) => text);
   }
@@ -139,6 +153,7 @@
   function showPoint(facts, said) {
     const tip = by("plot-tip");
     tip.replaceChildren();
+    learn(facts, said);
     if (!facts) return;
     tip.append(make("bdi", facts.name, { class: "long" }), make("strong", plotData.inUnits(facts.value, facts.units)));
     for (const [text, look] of linesOf(facts)) tip.append(make("div", text, look ? { class: look } : {}));
@@ -219,7 +234,7 @@
     version.append(make("a", facts.version, { href: `/reports/${facts.report}` }));
     row.append(name, version, make("td", facts.hash?.slice(0, 10) ?? "", { class: "mono" }), make("td", day.format(new Date(facts.start * 1000))),
       make("td", facts.iteration), make("td", plotData.inUnits(facts.value, facts.units), { class: "fig" }),
-      make("td", plotData.boundaryText(facts), { class: "fig" }), make("td", facts.verdict), make("td", alertText(facts)));
+      make("td", plotData.boundaryText(facts), { class: "fig" }), make("td", alertText(facts)));
     return row;
   }
   by("plot-table").addEventListener("toggle", fillTable);
