@@ -156,6 +156,7 @@ class JobQueue:
 
             found = await self._database.read(before)
             if isinstance(found, intake.Taken):
+                self._have_parsed(job, found)
                 return found.receipt
             whole = found
         if large:
@@ -170,10 +171,14 @@ class JobQueue:
         taken = await self._database.write(work)
         if not taken.repeated:
             self._note(taken, parcel.report)
-        if taken.receipt.state is JobState.COMPLETED and not taken.repeated:
-            self._unparsed.put_nowait(job)
+        self._have_parsed(job, taken)
         log.info("job_reported", job=str(job), attempt=envelope.attempt, state=taken.receipt.state)
         return taken.receipt
+
+    def _have_parsed(self, job: UUID, taken: intake.Taken) -> None:
+        """Also for a repeated report: its first answer may have been lost with the process that was to parse it."""
+        if taken.receipt.state is JobState.COMPLETED:
+            self._unparsed.put_nowait(job)
 
     def _note(self, taken: intake.Taken, report: RunReport) -> None:
         fault = report.fault.kind if report.fault else "none"
@@ -282,6 +287,8 @@ class JobQueue:
                     self.waiters.wake_one(spec_id)
             except UnavailableError as error:
                 log.warning("sweep_postponed", reason=error.message)
+            except Exception:  # Leases must run out whatever is wrong with one job.
+                log.exception("sweep_failed")
             await asyncio.sleep(self._settings.sweep_s)
 
     async def _flush_forever(self) -> None:
@@ -312,6 +319,8 @@ class JobQueue:
                 await self._parse(job)
             except UnavailableError as error:
                 log.warning("parsing_postponed", reason=error.message)
+            except Exception:  # The next job's results have nothing to do with it.
+                log.exception("parsing_failed")
 
     async def _parse(self, job: UUID | None) -> None:
         if job is None:

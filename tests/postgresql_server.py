@@ -65,6 +65,11 @@ class PostgresServer:
             self._as_owner("pg_ctl", "-D", str(self.data), "-w", "-m", mode, "stop")
 
     @property
+    def pid(self) -> int:
+        """Of the process that started all others."""
+        return int((self.data / "postmaster.pid").read_text().split()[0])
+
+    @property
     def data(self) -> Path:
         """The data directory."""
         return self.folder / "data"
@@ -91,6 +96,10 @@ class PostgresServer:
         if done.returncode:
             log = self.folder / "log"
             raise RuntimeError(f"{program}: {done.stderr.decode()}{log.read_text() if log.exists() else ''}")
+
+    def drop_connections(self) -> None:
+        """End every connection there is, as a failover does."""
+        self._say("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
 
     def _say(self, sql: str) -> None:
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:

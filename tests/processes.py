@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,27 +30,37 @@ QUICK = {
 
 @dataclass
 class Server:
-    """`server-stub serve` on a SQLite file, always on the same port."""
+    """`server-stub serve`, always on the same port; on a SQLite file of its folder where no database is named."""
 
     folder: Path
+    database: str = ""
+    settings: Mapping[str, str] = field(default_factory=lambda: QUICK)
+    """Its environment, on top of ours."""
     port: int = field(default_factory=lambda: free_port())  # noqa: PLW0108  It is defined further down.
     process: subprocess.Popen[bytes] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """A database, where none was named."""
+        self.database = self.database or f"sqlite:///{self.folder / 'bench.db'}"
 
     @property
     def url(self) -> str:
         """Where it answers."""
         return f"http://127.0.0.1:{self.port}"
 
-    @property
-    def database(self) -> str:
-        """The database's URL."""
-        return f"sqlite:///{self.folder / 'bench.db'}"
-
     def start(self) -> None:
         """Start it and wait until it answers."""
+        self.launch()
+        self.ready()
+
+    def launch(self) -> None:
+        """Start it."""
         command = [sys.executable, "-m", "server_stub", "serve", "--port", str(self.port), "--database", self.database]
         with (self.folder / "server.log").open("ab") as log:
-            self.process = subprocess.Popen(command, env=os.environ | QUICK, stdout=log, stderr=log)
+            self.process = subprocess.Popen(command, env={**os.environ, **self.settings}, stdout=log, stderr=log)
+
+    def ready(self) -> None:
+        """Wait until it answers."""
         wait_until(self._answers, "the server does not answer")
 
     def kill(self) -> None:
@@ -65,17 +75,19 @@ class Server:
 
     def submit(self, image: str, script: str, **job: Any) -> dict[str, Any]:
         """Submit one run of a shell script; the report as it was answered."""
-        now = "2026-01-02T03:04:05Z"
-        run = {"project": "chaos", "context": {"bencher.dev/v0/repo/name": "chaos"}, "branch": "main", "results": []}
-        body = {"image": image, "entrypoint": ["/bin/sh", "-c"], "cmd": [script], **job}
-        answer = httpx.post(
-            f"{self.url}/v0/run",
-            json={**run, "testbed": "rack", "start_time": now, "end_time": now, "job": body},
-            timeout=30,
-        )
+        answer = self.post_run(image, script, uuid.uuid4(), **job)
         assert answer.status_code == 201, answer.text
         report: dict[str, Any] = answer.json()
         return report
+
+    def post_run(self, image: str, script: str, key: uuid.UUID, **job: Any) -> httpx.Response:
+        """The answer to one run under this key of idempotency."""
+        now = "2026-01-02T03:04:05Z"
+        run = {"project": "chaos", "context": {"bencher.dev/v0/repo/name": "chaos"}, "branch": "main", "results": []}
+        body = {"image": image, "entrypoint": ["/bin/sh", "-c"], "cmd": [script], **job}
+        times = {"start_time": now, "end_time": now}
+        whole = {**run, **times, "testbed": "rack", "idempotency_key": str(key), "job": body}
+        return httpx.post(f"{self.url}/v0/run", json=whole, timeout=30)
 
     def job(self, report: dict[str, Any]) -> dict[str, Any]:
         """The job of a report."""
@@ -84,6 +96,15 @@ class Server:
     def report(self, report: dict[str, Any]) -> dict[str, Any]:
         """The report as it is now."""
         return self._get(f"/v0/projects/chaos/reports/{report['uuid']}")
+
+    def values(self, report: dict[str, Any]) -> list[float]:
+        """Every value that is stored for a report, in the order of its iterations."""
+        return [
+            measure["metric"]["value"]
+            for iteration in self.report(report)["results"]
+            for result in iteration
+            for measure in result["measures"]
+        ]
 
     def ended(self, report: dict[str, Any]) -> dict[str, Any]:
         """The job, once it is in a state that it never leaves."""
@@ -111,10 +132,20 @@ class Agent:
     server: Server
     folder: Path
     runner: str
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Its environment, on top of what it needs."""
+    engine: str | None = None
+    """Where its engine answers; none: the one of this machine."""
     process: subprocess.Popen[bytes] = field(init=False)
 
     def start(self, *, stop_at: str | None = None) -> None:
         """Start it and wait until it is up; `stop_at`: it stops itself at this named point."""
+        lives = self._lives()
+        self.launch(stop_at=stop_at)
+        wait_until(lambda: self._lives() > lives, "the agent does not start")
+
+    def launch(self, *, stop_at: str | None = None) -> None:
+        """Start it."""
         settings = {
             "RUNNER_AGENT_SERVER": self.server.url,
             "RUNNER_AGENT_RUNNER": self.runner,
@@ -127,19 +158,24 @@ class Agent:
             "RUNNER_AGENT_ISOLATION__GROUP": self.runner.replace("-", ""),  # Others clear what they find in theirs.
         }
         armed = {"RUNNER_AGENT_STOP_AT": stop_at} if stop_at else {}
-        lives = self._lives()
+        if self.engine:
+            armed["RUNNER_AGENT_ENGINE__DOCKER_HOST"] = self.engine
         with (self.folder / "agent.log").open("ab") as log:
             command = [sys.executable, "-W", "error", "-m", "runner_agent", "run"]
-            self.process = subprocess.Popen(command, env=os.environ | settings | armed, stdout=log, stderr=log)
-        wait_until(lambda: self._lives() > lives, "the agent does not start")
+            env = {**os.environ, **settings, **armed, **self.settings}
+            self.process = subprocess.Popen(command, env=env, stdout=log, stderr=log)
 
     def _lives(self) -> int:
         path = self.folder / "agent.log"
         return path.read_text().count("agent_started") if path.exists() else 0
 
+    def state(self) -> str:
+        """One letter, as in proc(5); T is stopped."""
+        return Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()[0]
+
     def await_stop(self) -> None:
         """Wait until it stands still at its point."""
-        wait_until(lambda: _state_of(self.process.pid) == "T", lambda: "the agent never got there\n" + self.log())
+        wait_until(lambda: self.state() == "T", lambda: "the agent never got there\n" + self.log())
 
     def kill(self) -> None:
         """SIGKILL."""
@@ -157,9 +193,20 @@ class Agent:
 
     def containers(self) -> list[str]:
         """Every container that bears its name, running or not."""
-        label = f"label=dev.runner-agent.identity={self.runner}"
-        listing = ["docker", "ps", "--all", "--quiet", "--filter", label]
-        return subprocess.run(listing, check=True, capture_output=True, text=True, timeout=60).stdout.split()
+        return self._docker("ps", "--all", "--quiet", "--filter", self._label)
+
+    def left_on_engine(self) -> list[str]:
+        """Every container, network and volume that bears its name."""
+        networks = self._docker("network", "ls", "--quiet", "--filter", self._label)
+        return self.containers() + networks + self._docker("volume", "ls", "--quiet", "--filter", self._label)
+
+    @property
+    def _label(self) -> str:
+        return f"label=dev.runner-agent.identity={self.runner}"
+
+    def _docker(self, *arguments: str) -> list[str]:
+        command = ["docker", *(["-H", self.engine] if self.engine else []), *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout.split()
 
     def left_on_disk(self) -> list[str]:
         """Reports that wait or were set aside, and an unkept promise."""
@@ -169,9 +216,9 @@ class Agent:
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[Server]:
+def serving(folder: Path, database: str = "", settings: Mapping[str, str] = QUICK) -> Iterator[Server]:
     """A server for the length of the block."""
-    server = Server(folder)
+    server = Server(folder, database, settings)
     server.operate("spec", "create", "small", "--memory-mib", "64", "--disk-mib", "64", "--fallback")
     server.start()
     try:
@@ -182,12 +229,12 @@ def serving(folder: Path) -> Iterator[Server]:
 
 
 @contextmanager
-def joined(server: Server, folder: Path) -> Iterator[Agent]:
+def joined(server: Server, folder: Path, **how: Any) -> Iterator[Agent]:
     """A new runner and its agent, not started yet; killed at the end of the block if it still lives."""
     runner = f"chaos-{leftovers.MARK}-{uuid.uuid4().hex[:8]}"
     made = json.loads(server.operate("runner", "create", runner, "--spec", "small", "--json"))
     (folder / "key").write_text(made["key"])
-    agent = Agent(server, folder, runner)
+    agent = Agent(server, folder, runner, **how)
     try:
         yield agent
     finally:
@@ -209,8 +256,3 @@ def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port: int = listening.getsockname()[1]
         return port
-
-
-def _state_of(pid: int) -> str:
-    """One letter, as in proc(5); T is stopped."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]

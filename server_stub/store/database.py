@@ -7,16 +7,20 @@ project = await database.read(lambda tx: tx.one("SELECT * FROM project WHERE slu
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from server_stub.errors import BadRequestError
+from server_stub.errors import BadRequestError, UnavailableError
 from server_stub.store.migrate import migrate
 from server_stub.store.sqlite import SqliteEngine
 from server_stub.store.tx import Dialect, Tx
 
 T = TypeVar("T")
 Hearer = Callable[[str], None]
+
+# Longer than either database waits for a lock or a connection of its own accord, shorter than a client waits for us.
+ANSWER_S_MAX = 20.0
 
 CHANNELS = ("job_queued", "job_changed", "runner_changed")
 """What processes tell each other.
@@ -31,6 +35,8 @@ class Database:
 
     def __init__(self, engine: Any) -> None:
         self._engine = engine
+        self.answer_s_max = ANSWER_S_MAX
+        """A database that stands still is told as unavailable after so long."""
         self._hearers: dict[str, list[tuple[asyncio.AbstractEventLoop, Hearer]]] = defaultdict(list)
         self.statements = 0
         """Statements run so far: tests bound how many one request takes."""
@@ -55,13 +61,16 @@ class Database:
         return dialect
 
     async def write(self, work: Callable[[Tx], T]) -> T:
-        """Run `work` in one transaction; it is durable when this returns. Raises what `work` raises, rolled back."""
-        result: T = await asyncio.shield(asyncio.wrap_future(self._engine.write(work)))
+        """Run `work` in one transaction; it is durable when this returns. Raises what `work` raises, rolled back.
+
+        Raises `UnavailableError` where no answer comes: what had begun may still be done then, and what had not is not.
+        """
+        result: T = await self._answer(self._engine.write(work))
         return result
 
     async def read(self, work: Callable[[Tx], T]) -> T:
         """Run `work` on one consistent state of the database."""
-        result: T = await asyncio.wrap_future(self._engine.read(work))
+        result: T = await self._answer(self._engine.read(work))
         return result
 
     def wait(self, work: Callable[[Tx], T]) -> T:
@@ -88,6 +97,15 @@ class Database:
         """Finish what is queued and close."""
         self._hearers.clear()
         self._engine.close()
+
+    async def _answer(self, future: Future[T]) -> T:
+        """The answer, awaited for a bounded time. A caller that is cancelled leaves what has begun to its end."""
+        answer = asyncio.wrap_future(future)
+        answer.add_done_callback(lambda done: done.cancelled() or done.exception())  # Perhaps nobody asks any more.
+        if not (await asyncio.wait({answer}, timeout=self.answer_s_max))[0]:
+            future.cancel()
+            raise UnavailableError(f"the database gave no answer within {self.answer_s_max:g} s")
+        return answer.result()
 
     def _spread(self, notices: list[tuple[str, str]]) -> None:
         for channel, payload in dict.fromkeys(notices):

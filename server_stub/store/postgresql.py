@@ -13,6 +13,7 @@ from typing import Any
 import psycopg
 import psycopg.sql
 from psycopg import errors as pg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import dict_row
 from psycopg_pool import ConnectionPool, PoolTimeout
 
@@ -28,6 +29,16 @@ BEGIN = "BEGIN; SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGI
 RELISTEN_S = 1.0
 HEAR_S = 0.2
 """How long the listener takes to notice that it shall stop."""
+
+
+NOTICED = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
+"""A host that vanished says no goodbye: its connections are given up after about 20 s, where the URL says no other."""
 
 
 class _StaleError(psycopg.OperationalError):
@@ -91,11 +102,11 @@ class PostgresEngine:
     dialect = "postgresql"
 
     def __init__(self, url: str) -> None:
-        self._url = url
+        self._url = make_conninfo(url, **{**NOTICED, **conninfo_to_dict(url)})
         self.on_notices: Callable[[list[tuple[str, str]]], None] = lambda _notices: None
         self.on_statements: Callable[[int], None] = lambda _count: None
         self._pool: ConnectionPool[psycopg.Connection[Row]] = ConnectionPool(
-            url,
+            self._url,
             connection_class=psycopg.Connection[Row],
             kwargs={"row_factory": dict_row, "autocommit": True},  # BEGIN and COMMIT carry other statements with them.
             min_size=1,

@@ -85,8 +85,10 @@ class SqliteEngine:
         self._reader_connections: list[sqlite3.Connection] = []
         self.on_notices: Callable[[list[tuple[str, str]]], None] = lambda _notices: None
         self.on_statements: Callable[[int], None] = lambda _count: None
-        self._connect().close()  # A file that cannot be opened is told here, not in a thread.
-        self._writer = threading.Thread(target=self._write_forever, name="sqlite-writer", daemon=True)
+        connection = self._connect()  # A file that cannot be opened is told here, not in a thread.
+        self._writer = threading.Thread(
+            target=self._write_forever, args=(connection,), name="sqlite-writer", daemon=True
+        )
         self._writer.start()
 
     def write(self, work: Work) -> Future[Any]:
@@ -149,8 +151,7 @@ class SqliteEngine:
         finally:
             self.on_statements(tx.statements)
 
-    def _write_forever(self) -> None:
-        connection = self._connect()
+    def _write_forever(self, connection: sqlite3.Connection) -> None:
         try:
             while (first := self._queue.get()) is not None:
                 if not self._commit_group(connection, self._gather(first)):

@@ -32,21 +32,12 @@ def agent(server: Server, tmp_path: Path) -> Iterator[Agent]:
         yield agent
 
 
-def values(report: dict[str, Any]) -> list[float]:
-    return [
-        measure["metric"]["value"]
-        for iteration in report["results"]
-        for result in iteration
-        for measure in result["measures"]
-    ]
-
-
 def assert_all_is_well(server: Server, agent: Agent, submitted: dict[str, Any]) -> None:
     """Every invariant, once the job has ended."""
     job = server.ended(submitted)
     assert job["status"] == "processed", (job, agent.log())
     wait_until(lambda: agent.left_on_disk() == [], "a report stays on the agent's disk")
-    assert (agent.drain(), values(server.report(submitted)), agent.containers()) == (0, [42.0], [])
+    assert (agent.drain(), server.values(submitted), agent.containers()) == (0, [42.0], [])
 
 
 @pytest.mark.parametrize("point", POINTS)

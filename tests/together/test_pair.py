@@ -1,13 +1,17 @@
 """The pair tests itself: a run goes in by the public API, the agent runs it, and the report comes back by the API."""
 
 import json
+from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
+from typing import Any
+from uuid import UUID
 
 import anyio
 import pytest
 from agents import until
 from fakes import FakeEngine, record_of
-from pairs import Pair
+from pairs import Pair, paired
 
 from runner_agent.current_job import CurrentJob
 from runner_agent.engine import IterationOrder
@@ -15,7 +19,9 @@ from runner_agent.errors import HostFault, JobFault
 from runner_agent.session import Ending
 from runner_agent.spool import Spool
 from runner_protocol.messages import ClaimRequest
-from runner_protocol.results import Fault, FaultClass, IterationRecord, Outcome, RunReport, Stage
+from runner_protocol.results import CapturedText, Fault, FaultClass, IterationRecord, Outcome, RunReport, Stage
+from server_stub.store.database import Database
+from server_stub.store.outputs import stored_report
 
 pytestmark = pytest.mark.anyio
 
@@ -136,6 +142,45 @@ async def test_a_result_of_many_megabytes_arrives_whole(pair: Pair, tmp_path: Pa
     async with pair.agent(engine, tmp_path):
         job = await pair.ended(await pair.submit(iter=2))
     assert job["status"] == "processed"
+
+
+@pytest.fixture
+async def small_reports(database: Database) -> AsyncIterator[Pair]:
+    """A server that takes reports of 1 MiB, in pieces of 64 KiB."""
+    bounds: dict[str, Any] = {"report_bytes_max": 1 << 20, "piece_bytes_max": 64 << 10}
+    async with paired(database, heartbeat_s=0.1, lease_s=30, sweep_s=0.1, **bounds) as pair:
+        yield pair
+
+
+async def test_more_output_than_a_report_holds_is_cut_evenly_and_sent_in_bounded_pieces(
+    small_reports: Pair, tmp_path: Path
+) -> None:
+    def flood(order: IterationOrder) -> IterationRecord:
+        # As the engine's reader does: up to the bound, and then it counts. A control character is six bytes of JSON.
+        room = order.limits.stream_bytes_max
+        noise = CapturedText(text="\x01" * room, dropped_bytes=(25 << 20) - room)
+        return bmf(order).model_copy(update={"stderr": noise})
+
+    async with small_reports.agent(FakeEngine(script=flood), tmp_path):
+        submitted = await small_reports.submit(iter=20)
+        assert (await small_reports.ended(submitted))["status"] == "processed"
+    report = await small_reports.database.read(partial(stored_report, uuid=UUID(submitted["job"])))
+    size = len(report.model_dump_json(exclude_none=True))
+    assert (1 << 18) < size <= (1 << 20)
+    # Every byte is there or is counted.
+    sums = [len(record.stderr.text) + record.stderr.dropped_bytes for record in report.iterations]
+    assert sums == [25 << 20] * 20
+    assert len((await small_reports.report(submitted))["results"]) == 20
+
+
+async def test_a_job_whose_output_could_never_be_sent_is_refused_before_anything_is_pulled(
+    small_reports: Pair, tmp_path: Path
+) -> None:
+    engine = FakeEngine(script=bmf)
+    async with small_reports.agent(engine, tmp_path):
+        job = await small_reports.ended(await small_reports.submit(iter=200))
+    assert (job["status"], engine.pulled, engine.orders) == ("failed", [], [])
+    assert "at least 4096 are needed" in json.dumps(job)
 
 
 async def test_two_agents_with_one_key_are_one_too_many_and_the_second_gets_no_job(pair: Pair, tmp_path: Path) -> None:
