@@ -135,9 +135,9 @@ async def test_a_timeout_kills_everything_and_keeps_the_output(bench: Workbench)
 
 
 async def test_the_wall_time_is_the_commands_own(bench: Workbench) -> None:
-    record = await bench.sh("sleep 0.3")
+    record = await bench.sh("sleep 1")
     assert record.wall_ns is not None
-    assert record.wall_ns >= 300_000_000
+    assert record.wall_ns >= 500_000_000  # The engine stamps the start after the fact: late, on a busy machine.
     assert record.started is not None
 
 
