@@ -76,6 +76,11 @@ def _headline(report: RunReport) -> Text:
     if report.trust:
         text.append("\nthe numbers are ").append(report.trust.word.value, style=STYLES[report.trust.word])
         text.append("".join(f"\n  {reason.message}" for reason in report.trust.reasons))
+    if report.trust and (found := report.trust.comparison):
+        text.append(
+            f"\ncandidate / baseline {found.ratio:.4f} ({found.ratio_lower:.4f} … {found.ratio_upper:.4f}),"
+            f" {found.pairs} pairs, p = {found.p_value:.2g}"
+        )
     if report.isolation:
         note = f": {report.isolation.note}" if report.isolation.note else ""
         text.append(f"\nisolation {report.isolation.level.value}{note}", style="dim")

@@ -94,7 +94,13 @@ def _print_trust(job: dict[str, Any], console: Console) -> None:
     if trust and (comparison := trust.get("comparison")):
         console.print(
             f"candidate / baseline: {comparison['ratio']:.4f} (95 %: {comparison['ratio_lower']:.4f} …"
-            f" {comparison['ratio_upper']:.4f}), {comparison['pairs']} pairs of {comparison['measure']}",
+            f" {comparison['ratio_upper']:.4f}), {comparison['pairs']} pairs of {comparison['measure']},"
+            f" p = {comparison['p_value']:.2g}{_seen(comparison.get('minimum_detectable_effect'))}",
             markup=False,
             highlight=False,
         )
+
+
+def _seen(effect: float | None) -> str:
+    """What so many pairs could have found; nothing where they were too few to say."""
+    return "" if effect is None else f"; changes from {effect:.2%} on would have been found"

@@ -1,5 +1,6 @@
 """The pair tests itself: a run goes in by the public API, the agent runs it, and the report comes back by the API."""
 
+import io
 import json
 from collections.abc import AsyncIterator
 from functools import partial
@@ -12,6 +13,7 @@ import pytest
 from agents import until
 from fakes import FakeEngine, record_of
 from pairs import Pair, paired
+from rich.console import Console
 
 from runner_agent.current_job import CurrentJob
 from runner_agent.engine import IterationOrder
@@ -19,7 +21,8 @@ from runner_agent.errors import HostFault, JobFault
 from runner_agent.session import Ending
 from runner_agent.spool import Spool
 from runner_protocol.messages import ClaimRequest
-from runner_protocol.results import CapturedText, Fault, FaultClass, IterationRecord, Outcome, RunReport, Stage
+from runner_protocol.results import CapturedText, Fault, FaultClass, IterationRecord, Outcome, RunReport, Stage, Variant
+from server_stub.commands.report_table import show_report
 from server_stub.store.database import Database
 from server_stub.store.outputs import stored_report
 
@@ -45,6 +48,30 @@ async def test_a_run_goes_all_the_way_and_every_iteration_is_in_the_report(pair:
         for measure in result["measures"]
     ]
     assert values == [100.0, 101.0, 102.0]
+
+
+async def test_a_baseline_runs_in_pairs_and_the_ratio_is_printed_to_who_waits(pair: Pair, tmp_path: Path) -> None:
+    def two_speeds(order: IterationOrder) -> IterationRecord:
+        took_ns = 110_000_000 if order.variant is Variant.CANDIDATE else 100_000_000
+        return bmf(order).model_copy(update={"wall_ns": took_ns + order.number})
+
+    engine = FakeEngine(script=two_speeds)
+    async with pair.agent(engine, tmp_path):
+        submitted = await pair.submit(iter=6, baseline="registry.test/bench:0")
+        job = await pair.ended(submitted)
+    report = await pair.report(submitted)
+    variants = [order.variant for order in engine.orders]
+    assert (variants.count(Variant.CANDIDATE), variants.count(Variant.BASELINE)) == (6, 6)
+    assert all(set(variants[place : place + 2]) == set(Variant) for place in range(0, 12, 2))
+    comparison = job["trust"]["comparison"]
+    assert (comparison["pairs"], round(comparison["ratio"], 4), comparison["p_value"]) == (6, 1.1, 2 / 64)
+    assert len(report["results"]) == 6, "only the candidate's results are parsed"
+    printed = io.StringIO()
+    show_report(report, job, "http://server", Console(file=printed, width=120))
+    assert (
+        "candidate / baseline: 1.1000 (95 %: 1.1000 … 1.1000), 6 pairs of wall time, p = 0.031; changes"
+        in printed.getvalue()
+    )
 
 
 async def test_the_jobs_own_fault_reaches_its_submitter_with_class_stage_and_output(pair: Pair, tmp_path: Path) -> None:
