@@ -101,12 +101,12 @@ def passage(before: Reading, started: Reading | None, after: Reading, *, cpus: i
         clock_skew_ppm=clock_skew_ppm(before, after),
         partition_lost=None if word is None else next((found or "nothing" for found in words if found != word), None),
         own_ns=difference(before.own_ns, after.own_ns),
-        steal_ns=difference(before.steal_ns, after.steal_ns),
+        steal_ns=difference(first.steal_ns, after.steal_ns),
         throttled_ns=difference(before.throttled_ns, after.throttled_ns),
-        cpu_wait_ns=difference(before.cpu_wait_ns, after.cpu_wait_ns),
-        io_wait_ns=difference(before.io_wait_ns, after.io_wait_ns),
-        memory_wait_ns=difference(before.memory_wait_ns, after.memory_wait_ns),
-        swapped_pages=difference(before.swapped_pages, after.swapped_pages),
+        cpu_wait_ns=difference(first.cpu_wait_ns, after.cpu_wait_ns),
+        io_wait_ns=difference(first.io_wait_ns, after.io_wait_ns),
+        memory_wait_ns=difference(first.memory_wait_ns, after.memory_wait_ns),
+        swapped_pages=difference(first.swapped_pages, after.swapped_pages),
         oom_kills=difference(before.oom_kills, after.oom_kills),
         thermal_throttles=difference(before.thermal_throttles, after.thermal_throttles),
     )
@@ -162,8 +162,9 @@ def stat_steal_ns(text: str, cpus: Iterable[int]) -> int | None:
 
 
 def _ticks_ns(text: str, cpus: Iterable[int], columns: Iterable[int]) -> int | None:
-    lines = {name: rest.split() for name, _, rest in (line.partition(" ") for line in text.splitlines())}
-    rows = [lines.get(f"cpu{cpu}") for cpu in cpus]
+    lines = (line.split() for line in text.splitlines() if line.startswith("cpu"))
+    found = {name: numbers for name, *numbers in lines}
+    rows = [found.get(f"cpu{cpu}") for cpu in cpus]
     if not rows or any(row is None or len(row) < 8 for row in rows):
         return None
     return sum(int(row[column]) for row in rows if row for column in columns) * TICK_NS
@@ -171,8 +172,11 @@ def _ticks_ns(text: str, cpus: Iterable[int], columns: Iterable[int]) -> int | N
 
 def keyed(text: str, key: str) -> int | None:
     """A file of `name number` lines, such as cpu.stat, memory.events or /proc/vmstat."""
-    found = re.search(rf"^{re.escape(key)} (\d+)", text, re.MULTILINE)
-    return int(found[1]) if found else None
+    # Not by a regular expression: /proc/vmstat is long, and is read several times an iteration.
+    place = 0 if text.startswith(f"{key} ") else text.find(f"\n{key} ") + 1
+    if not place and not text.startswith(f"{key} "):
+        return None
+    return int(text[place + len(key) + 1 :].partition("\n")[0])
 
 
 def pressure_ns(text: str) -> int | None:

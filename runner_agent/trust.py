@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import chain
 from statistics import fmean, median, stdev
 
-from runner_agent.counters import Passage
+from runner_agent.counters import TICK_NS, Passage
 from runner_agent.pairs import compare
 from runner_protocol.results import IterationRecord, Reason, Summary, Trust, Variant, Verdict, Word
 
@@ -110,7 +110,9 @@ def _foreign(seen: Passage, limits: Limits) -> Iterator[Reason]:
 
 
 def _steal(seen: Passage, limits: Limits) -> Iterator[Reason]:
-    yield from _share(seen, seen.steal_ns, limits.steal_share, "steal", "the hypervisor took the CPU")
+    # One tick alone may have been gathered over a long time before.
+    if seen.steal_ns is not None and seen.steal_ns > TICK_NS:
+        yield from _share(seen, seen.steal_ns, limits.steal_share, "steal", "the hypervisor took the CPU")
 
 
 def _cpu_wait(seen: Passage, limits: Limits) -> Iterator[Reason]:

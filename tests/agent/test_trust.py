@@ -38,6 +38,7 @@ FINE: list[tuple[str, dict[str, Any]]] = [
     ("some interrupts", {"interrupts": {"nvme0 (irq 40)": 900, "eth0 (irq 41)": 900}}),
     ("a slewed clock", {"clock_skew_ppm": 500.0}),
     ("no steal is told", {"steal_ns": None}),
+    ("a single tick of steal", {"wall_ns": 100_000_000, "steal_ns": 10_000_000}),
 ]
 
 

@@ -55,6 +55,8 @@ def test_a_cpu_that_a_file_does_not_tell_of_is_unknown() -> None:
     assert counters.stat_busy_ns(STAT, [9]) is None
     assert counters.stat_busy_ns("cpu1 1 2\n", [1]) is None
     assert counters.keyed(VMSTAT, "pgscan") is None
+    assert counters.keyed(VMSTAT, "swpin") is None
+    assert (counters.keyed(VMSTAT, "nr_free_pages"), counters.keyed(VMSTAT, "oom_kill")) == (7, 2)
     assert counters.pressure_ns("") is None
 
 
@@ -148,6 +150,11 @@ def test_what_the_engine_did_while_it_started_the_container_is_told_apart() -> N
     seen = passage(before, started, after, cpus=1, word="root")
     assert (seen.wall_ns, seen.foreign_ns, seen.foreign_early_ns) == (1_000_000_000, 10_000_000, 70_000_000)
     assert seen.partition_lost is None
+
+
+def test_what_the_hypervisor_took_before_the_command_ran_is_not_held_against_it() -> None:
+    before, started, after = (reading(at, steal_ns=ns) for at, ns in ((0, 0), (100, 90), (200, 100)))
+    assert passage(before, started, after, cpus=1, word=None).steal_ns == 10
 
 
 def test_a_partition_that_is_invalid_at_any_reading_was_lost() -> None:

@@ -62,7 +62,7 @@ class Onlooker:
 
     async def prepare(self, number: int) -> Placement:
         placement = await self._bench.prepare(number)
-        return Placement() if self._astray else placement
+        return Placement(cpuset_cpus="0") if self._astray else placement
 
     async def begin(self) -> None:
         await self._bench.begin()
