@@ -34,12 +34,11 @@ from runner_agent.pairs import compared, order
 from runner_protocol.jobs import Spec
 from runner_protocol.results import Variant, Word
 
-# Not the agent's own: one that works on this host meanwhile would clear our cgroups with its leftovers.
-groups.NAME = "trust"
-
 KEPT = Path(__file__).resolve().parents[1] / ".cache" / "trust"
 SPEC = Spec(uuid=uuid.UUID(int=1), name="trust", slug="trust", cpu=1, memory=256 << 20, disk=64 << 20)
 WORKS = ("alu", "memory")
+# Not the agent's own: one that works on this host meanwhile would clear our cgroups with its leftovers.
+GROUP = "trust"
 # Which CPU each neighbour sits on: the benchmark's own, or the one that keeps house.
 NEIGHBOURS = {
     "spinner": "same",
@@ -131,7 +130,7 @@ async def recall(rounds: int) -> bool:
     """Every neighbour beside both kinds of work."""
     plan, everything = planned(), list[Seen]()
     with tempfile.TemporaryDirectory() as state, worker(min(plan.benchmark)) as doer:
-        host = BenchHost(Path("/"), IsolationSettings(tune=False), Path(state), facts())
+        host = BenchHost(Path("/"), IsolationSettings(tune=False, group=GROUP), Path(state), facts())
         async with host.hold(SPEC) as bench:
             print(f"isolation {bench.record.level.value}: {bench.record.note}")
             for condition in ("quiet", *NEIGHBOURS, "quiet again"):
@@ -230,10 +229,10 @@ def spread(values: Sequence[float]) -> float:
 async def cost(rounds: int) -> bool:
     """The time between the counters' and the canaries' beginning and end, for iterations that do nothing."""
     results = {}
-    isolation.Groups = Removal  # type: ignore[misc]
+    isolation.Groups = Removal  # type: ignore[attr-defined]
     for canaries in (False, True):
         with tempfile.TemporaryDirectory() as state, worker(min(planned().benchmark)) as doer:
-            settings = IsolationSettings(tune=False, canaries=canaries)
+            settings = IsolationSettings(tune=False, canaries=canaries, group=GROUP)
             async with BenchHost(Path("/"), settings, Path(state), facts()).hold(SPEC) as bench:
                 results[canaries] = statistics.median([await watched_ms(bench, doer, each) for each in range(rounds)])
     watch_ms, canaries_ms = results[False], results[True] - results[False]

@@ -2,8 +2,8 @@
 
     python neighbours.py KIND CPU TRUTH [SEED]
 
-Runs on one CPU until it is killed. Each of its bursts is one line of the file TRUTH: begin and end in nanoseconds of
-CLOCK_MONOTONIC. Imports nothing of ours.
+Runs on one CPU until it is killed, or whoever started it is gone. Each of its bursts is one line of the file TRUTH:
+begin and end in nanoseconds of CLOCK_MONOTONIC. Imports nothing of ours.
 """
 
 import mmap
@@ -111,8 +111,9 @@ def main(kind: str, cpu: str, truth: str, seed: str = "61016") -> None:
     make, busy_s, rest_s = KINDS[kind]
     burst, chance = make(), random.Random(seed)
     with Path(truth).open("w", buffering=1) as file:
+        parent = os.getppid()
         print("ready", flush=True)
-        while True:
+        while os.getppid() == parent:
             begin_ns = time.monotonic_ns()
             burst(begin_ns + round(chance.uniform(*busy_s) * 1e9))
             file.write(f"{begin_ns} {time.monotonic_ns()}\n")

@@ -95,7 +95,9 @@ def test_an_agent_killed_at_any_write_leaves_a_way_back_to_every_value(guest: Gu
 
 def test_what_somebody_else_has_changed_since_is_left_alone(guest: Guest) -> None:
     before = guest.call("snapshot")
-    ended = guest.machine.sh(f"{guest.machine.python} {GUEST} die 2 >/dev/null 2>&1 || echo ended with $?", within_s=300)
+    ended = guest.machine.sh(
+        f"{guest.machine.python} {GUEST} die 2 >/dev/null 2>&1 || echo ended with $?", within_s=300
+    )
     assert ended == "ended with 137\n"
     guest.machine.sh("echo 42 > /proc/sys/vm/swappiness")
     said = guest.call("restore")
