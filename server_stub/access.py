@@ -113,6 +113,27 @@ def rights_in(tx: Tx, actor: Actor, project: Row) -> frozenset[Right]:
     return held
 
 
+def unclaimed(tx: Tx, project: Row) -> bool:
+    """Whether a project's organization has no members: then anybody may submit there."""
+    return organizations.claimed_ms(tx, project["organization_id"]) is None
+
+
+def may_submit(tx: Tx, actor: Actor, project: Row) -> bool:
+    """Whether a caller may submit to a project, and so cancel there and run again."""
+    return Right.CREATE in rights_in(tx, actor, project) or (actor.anonymous and unclaimed(tx, project))
+
+
+def may_read_output(tx: Tx, actor: Actor, project: Row) -> bool:
+    """Whether a caller who sees a project also sees what its jobs print."""
+    return not actor.anonymous or unclaimed(tx, project)
+
+
+def open_for_jobs(tx: Tx, actor: Actor, named: NameId) -> Row:
+    """The project's row, where `actor` may submit to it. Raises as `open_project` does."""
+    project = open_project(tx, actor, named)
+    return project if may_submit(tx, actor, project) else open_project(tx, actor, named, Right.CREATE)
+
+
 def _refusal(actor: Actor, project: Row, named: NameId, held: frozenset[Right]) -> ApiError:
     if project["visibility"] != "public" and not held:
         return _no_project(named)

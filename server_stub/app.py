@@ -15,6 +15,7 @@ from server_stub.state import AppState
 from server_stub.store.database import Database
 from server_stub.telemetry import Timed
 from server_stub.tracing import Traces
+from server_stub.watching import Watch
 
 API_VERSION = "0.6.12"
 """Version of the API that this server speaks: the command line of that API compares it with its own."""
@@ -23,10 +24,11 @@ API_VERSION = "0.6.12"
 def create_app(database: Database, settings: Settings, traces: Traces | None = None) -> FastAPI:
     """Make the application. The database stays the caller's to close, once the application has shut down."""
     queue = JobQueue(database, settings, on_completed=lambda job: process_completed_job(database, job), traces=traces)
+    watch = Watch(database, settings)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        async with queue.running():
+        async with queue.running(), watch.running():
             yield
 
     app = FastAPI(
@@ -38,7 +40,7 @@ def create_app(database: Database, settings: Settings, traces: Traces | None = N
         lifespan=lifespan,
         strict_content_type=False,
     )
-    app.state.shared = AppState(database, queue, settings)
+    app.state.shared = AppState(database, queue, watch, settings)
     handle_errors(app)
     app.router.routes.extend(agents.ROUTES)
     for router in [*PAGES, *ROUTERS]:

@@ -40,8 +40,8 @@ class Settings(BaseSettings):
     """Port to listen on; 0 takes a free one."""
     database: str = "sqlite:///server-stub.db"
     """`sqlite:///FILE`, or `postgresql://user:password@host/name` for several servers on one database."""
-    console_url: HttpUrl = HttpUrl("http://localhost:61016")
-    """Where people look at reports: clients build their links from it."""
+    console_url: HttpUrl | None = None
+    """Where people look at reports: clients build their links from it. None: this server's own pages."""
     request_bytes_max: Bytes = 4 << 20
     """Of the body of a public request; a larger one is refused while it is being read."""
     proxies_trusted: bool = False

@@ -5,6 +5,7 @@ A second run with the same idempotency key gets the first one's report, also whe
 are written one after the other.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,8 +15,8 @@ import anyio.to_thread
 from runner_protocol.jobs import RegistryAuth, Work
 from server_stub import reports as reading
 from server_stub import resolve
-from server_stub.access import Scope, actor_of
-from server_stub.actors import Credential
+from server_stub.access import Scope, actor_of, unclaimed
+from server_stub.actors import Actor, Credential
 from server_stub.api import JobBody, ReportBody, ResultsBody, RunBody
 from server_stub.errors import ApiError, BadRequestError, ConflictError, LimitError
 from server_stub.process import store_results
@@ -158,7 +159,7 @@ def _new_report(tx: Tx, place: Place, body: ResultsBody, commit: str | None) -> 
 def _enqueue(tx: Tx, settings: Settings, submission: Submission, target: Target, report: Row) -> None:
     body = submission.body
     assert body.job is not None
-    priority = PLUS if not settings.tiers else FREE if target.claimed else UNCLAIMED
+    priority = _priority(settings, claimed=target.claimed)
     jobs.enqueue(
         tx,
         project_id=target.project["id"],
@@ -185,6 +186,50 @@ def timeout_s(asked: int | None, priority: int, default_s: int) -> int:
     if ceiling is None:
         return asked or default_s
     return min(asked or ceiling, ceiling)
+
+
+def run_again(tx: Tx, settings: Settings, actor: Actor, job: Row, source_ip: str) -> str:
+    """Queue what a job ran once more, as a new report on the same version; return that report's UUID.
+
+    Credentials for the pull are not kept: an image that needs them has to be submitted anew.
+    """
+    projects.lock(tx, job["project_id"])
+    asked, earlier = jobs.request_of(tx, job["id"]), reports.by_id(tx, job["report_id"])
+    now_s = tx.now_ms() // 1000
+    new = NewReport(
+        project_id=job["project_id"],
+        user_id=actor.user_id,
+        head_id=earlier["head_id"],
+        version_id=earlier["version_id"],
+        testbed_id=earlier["testbed_id"],
+        spec_id=job["spec_id"],
+        adapter=earlier["adapter"],
+        idempotency_key=None,
+        start_s=now_s,
+        end_s=now_s,
+    )
+    report = reports.insert(tx, new)
+    claimed = not unclaimed(tx, projects.by_id(tx, job["project_id"]))
+    priority = _priority(settings, claimed=claimed)
+    jobs.enqueue(
+        tx,
+        project_id=job["project_id"],
+        organization_id=job["organization_id"],
+        report_id=report["id"],
+        spec_id=job["spec_id"],
+        work=Work.model_validate_json(asked["work"]),
+        timeout_s=timeout_s(job["timeout_s"], priority, settings.timeout_s),
+        priority=priority,
+        source_ip=source_ip,
+        registry_auth=None,
+        settings=json.loads(asked["settings"]),
+    )
+    uuid: str = report["uuid"]
+    return uuid
+
+
+def _priority(settings: Settings, *, claimed: bool) -> int:
+    return PLUS if not settings.tiers else FREE if claimed else UNCLAIMED
 
 
 def _work(job: JobBody) -> Work:

@@ -9,7 +9,6 @@ import structlog
 import uvicorn
 
 from server_stub.app import create_app
-from server_stub.job_queue import JobQueue
 from server_stub.logs import configure_logs
 from server_stub.settings import Settings
 from server_stub.state import AppState
@@ -27,11 +26,11 @@ log = structlog.get_logger()
 
 
 class Server(uvicorn.Server):
-    """Answers every parked poll when it is told to stop: otherwise each would hold the shutdown up to its time-out."""
+    """Answers everyone who waits when it is told to stop: otherwise each would hold the shutdown up to its time-out."""
 
-    def __init__(self, config: uvicorn.Config, queue: JobQueue) -> None:
+    def __init__(self, config: uvicorn.Config, state: AppState) -> None:
         super().__init__(config)
-        self._queue = queue
+        self._state = state
 
     async def startup(self, sockets: Any = None) -> None:
         """Listen, then say where: the port may have been 0."""
@@ -43,7 +42,7 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """SIGTERM or SIGINT came."""
-        self._loop.call_soon_threadsafe(self._queue.close)
+        self._loop.call_soon_threadsafe(self._state.close)
         super().handle_exit(sig, frame)
 
 
@@ -68,7 +67,7 @@ def serve(settings: Settings) -> None:
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=SHUTDOWN_S_MAX,
         )
-        server = Server(config, state.queue)
+        server = Server(config, state)
         # uvicorn raises the signal again once it has shut down; with ours in place that is the end of it.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: None)

@@ -7,7 +7,17 @@ but ours.
 
 from fastapi import APIRouter
 
-from server_stub.pages import assets, plots, projects
+from server_stub.pages import assets, fleet, jobs, live, login, plots, projects, reports
 
-PAGES: list[APIRouter] = [assets.router, plots.router, plots.data, projects.router]
+PAGES: list[APIRouter] = [
+    assets.router,
+    fleet.router,
+    live.router,
+    jobs.router,
+    reports.router,
+    plots.router,
+    plots.data,
+    projects.router,
+    login.router,
+]
 """Every router of pages. A new file of pages is added here."""

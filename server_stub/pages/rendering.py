@@ -14,8 +14,8 @@ from server_stub.actors import Actor
 from server_stub.pages import words
 from server_stub.pages.assets import address
 from server_stub.pages.headers import SAFE
-from server_stub.pages.visitor import FORM_COOKIE, Visitor, own_address, remember, visitor_of
-from server_stub.state import state_of
+from server_stub.pages.visitor import FORM_COOKIE, Visitor, remember, visitor_of
+from server_stub.state import own_address, state_of
 from server_stub.store.tx import Tx
 
 PACKED_BYTES_MIN = 1024

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from server_stub.access import actor_of
 from server_stub.actors import Actor, Credential, CredentialKind, read_authorization
 from server_stub.errors import ApiError, ForbiddenError
-from server_stub.state import state_of
+from server_stub.state import is_https
 from server_stub.store.tx import Tx
 
 LOGIN_COOKIE = "bench_login"
@@ -71,14 +71,3 @@ def require_own_form(request: Request, token: object) -> None:
 def remember(request: Request, response: Response, name: str, value: str, s_max: int | None = None) -> None:
     """Set one of our cookies."""
     response.set_cookie(name, value, s_max, httponly=True, samesite="lax", secure=is_https(request))
-
-
-def is_https(request: Request) -> bool:
-    """Whether the reader's browser came over TLS, at our door or at that of a trusted proxy."""
-    forwarded = request.headers.get("x-forwarded-proto") if state_of(request).settings.proxies_trusted else None
-    return (forwarded or request.url.scheme) == "https"
-
-
-def own_address(request: Request) -> str:
-    """This server's address, as the reader's browser knows it."""
-    return f"{'https' if is_https(request) else 'http'}://{request.headers.get('host', 'localhost')}"

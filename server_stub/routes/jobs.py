@@ -7,8 +7,7 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from server_stub.access import actor_of, open_project
-from server_stub.actors import Right
+from server_stub.access import actor_of, may_read_output, open_for_jobs, open_project
 from server_stub.canceling import cancel
 from server_stub.entity_json import spec_json
 from server_stub.job_json import job_json
@@ -18,8 +17,8 @@ from server_stub.routes.caller import Caller, ProjectId
 from server_stub.routes.replies import answers, json_reply
 from server_stub.shapes_of_jobs import JobJson
 from server_stub.state import state_of
-from server_stub.store import job_reads, organizations, specs
-from server_stub.store.tx import Row, Tx
+from server_stub.store import job_reads, specs
+from server_stub.store.tx import Tx
 
 router = APIRouter(tags=["jobs"])
 
@@ -52,7 +51,7 @@ async def get_job(request: Request, caller: Caller, project: ProjectId, job: UUI
     def read(tx: Tx) -> dict[str, Any]:
         actor = actor_of(tx, caller)
         row = open_project(tx, actor, project)
-        shown = not actor.anonymous or _unclaimed(tx, row)
+        shown = may_read_output(tx, actor, row)
         return job_view(tx, job, state.settings, project_id=row["id"], with_output=shown)
 
     return json_reply(await state.database.read(read))
@@ -77,13 +76,7 @@ async def delete_job(request: Request, caller: Caller, project: ProjectId, job: 
 def _cancel(tx: Tx, caller: Caller, project: ProjectId, job: UUID) -> int:
     """Whoever may submit to a project may cancel there: anybody, while nobody has claimed it."""
     actor = actor_of(tx, caller)
-    row = open_project(tx, actor, project)
-    if not (actor.anonymous and _unclaimed(tx, row)):
-        open_project(tx, actor, project, Right.CREATE)
+    row = open_for_jobs(tx, actor, project)
     cancel(tx, job, row["id"])
     project_id: int = row["id"]
     return project_id
-
-
-def _unclaimed(tx: Tx, project: Row) -> bool:
-    return organizations.claimed_ms(tx, project["organization_id"]) is None

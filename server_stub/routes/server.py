@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Request
 from typing_extensions import TypedDict
 
-from server_stub.state import state_of
+from server_stub.state import own_address, state_of
 
 router = APIRouter(tags=["server"])
 
@@ -34,4 +34,4 @@ async def version(request: Request) -> VersionJson:
 @router.get("/v0/server/config/console")
 async def console(request: Request) -> ConsoleJson:
     """Tell where people look at reports."""
-    return {"url": str(state_of(request).settings.console_url)}
+    return {"url": str(state_of(request).settings.console_url or f"{own_address(request)}/")}

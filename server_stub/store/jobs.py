@@ -91,10 +91,12 @@ def renew(tx: Tx, uuid: UUID, runner_id: int, attempt: int, progress: Progress, 
         runner=runner_id,
         attempt=attempt,
     )
-    if row is not None and row["started_ms"] == now_ms:
+    if row is None:
+        return None
+    tx.notify("job_changed", str(uuid))  # Every beat brings progress, for those who follow it.
+    if row["started_ms"] == now_ms:
         confirmed = "UPDATE job_attempt SET confirmed_ms = :now WHERE job_id = :id AND attempt = :attempt"
         tx.run(f"{confirmed} AND confirmed_ms IS NULL", now=now_ms, id=row["id"], attempt=attempt)
-        tx.notify("job_changed", str(uuid))
     return row
 
 

@@ -104,6 +104,14 @@ def visible_to(user_id: int | None, key_project_id: int | None) -> Where:
     return where
 
 
+def private_ids_of(tx: Tx, user_id: int, limit: int) -> frozenset[int]:
+    """The private projects that a user may see."""
+    where = visible_to(user_id, None)
+    where.add("p.visibility <> 'public' AND p.deleted_ms IS NULL")
+    rows = tx.all(f"SELECT p.id FROM project p WHERE {where.sql} LIMIT :limit", **where.values, limit=limit)
+    return frozenset(row["id"] for row in rows)
+
+
 def page(tx: Tx, where: Where, page: Page) -> tuple[list[Row], int]:
     """Projects that are not deleted, by name."""
     where.add("p.deleted_ms IS NULL")

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from runner_protocol.messages import AgentIdentity, HostState
 from server_stub.sessions import Rival, Session
+from server_stub.store import noise
 from server_stub.store.tx import Row, Tx
 
 
@@ -27,11 +28,16 @@ def read_session(row: Row) -> Session:
 
 
 def write_sessions(tx: Tx, told: Iterable[tuple[int, Session]], heard: Iterable[int] = ()) -> None:
-    """Write down what some runners said, and that others were heard of, in three statements."""
-    rows = [_session_row(runner_id, said) for runner_id, said in told]
+    """Write down what some runners said, and that others were heard of, in a handful of statements."""
+    said_by = dict(told)
+    rows = [_session_row(runner_id, said) for runner_id, said in said_by.items()]
     if rows:
         tx.run("DELETE FROM runner_session WHERE runner_id {any:ids}", ids=[row[0] for row in rows])
         tx.insert("runner_session", ("runner_id", "seen_ms", "retired", "agent", "state"), rows)
+    hosts = {runner_id: said.state.host for runner_id, said in said_by.items()}
+    floors = {one: host.noise_floor for one, host in hosts.items() if host and host.noise_floor is not None}
+    if floors:
+        noise.note(tx, floors)
     if ids := list(heard):
         tx.run("UPDATE runner_session SET seen_ms = :now WHERE runner_id {any:ids}", now=tx.now_ms(), ids=ids)
 

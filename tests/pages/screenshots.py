@@ -1,0 +1,65 @@
+"""A picture of every page at three widths in both themes, into `docs/pictures/`; three of them are in the README."""
+
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from pages import browser, scene
+from processes import serving
+
+FOLDER = Path(__file__).parents[2] / "docs" / "pictures"
+WIDTHS = {"phone": 390, "laptop": 1280, "wide": 1920}
+HEIGHT_MAX = 2600
+
+
+def main() -> None:
+    """Make them all, or those whose name holds an argument."""
+    wanted = sys.argv[1:]
+    FOLDER.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as name, serving(Path(name)) as server:
+        found = scene.set_up(server)
+        pages = {
+            "fleet": "/",
+            "job-live": f"/jobs/{found.running['job']}",
+            "job": f"/jobs/{found.finished['job']}",
+            "job-failed": f"/jobs/{found.failed['job']}",
+            "report": f"/reports/{found.alerted['uuid']}",
+            "report-hostile": f"/reports/{found.hostile['uuid']}",
+            "projects": "/projects",
+            "project": "/projects/parsers",
+            "login": "/login",
+            "missing": "/projects/nothing-here",
+            "plots": plots_of(found),
+        }
+        with browser.browsing(server.url, Path(name) / "profile") as chromium:
+            for page, path in pages.items():
+                if not wanted or any(one in page for one in wanted):
+                    found.busy.beat(found.progress)
+                    shoot(chromium, page, path)
+
+
+def plots_of(found: scene.Scene) -> str:
+    """The plots of the report with an alert."""
+    report = found.alerted
+    return f"/perf/parsers?branches={report['branch']['uuid']}&testbeds={report['testbed']['uuid']}"
+
+
+def shoot(chromium: browser.Browser, page: str, path: str) -> None:
+    """One page, six pictures."""
+    for theme in ("light", "dark"):
+        chromium.prefer(theme)
+        for name, width in WIDTHS.items():
+            chromium.resize(width)
+            chromium.open(path)
+            height = min(HEIGHT_MAX, chromium.script("return document.documentElement.scrollHeight"))
+            chromium.resize(width, max(height, 600))
+            chromium.script("return document.fonts.ready.then(() => 1)")
+            picture = FOLDER / f"{page}-{name}-{theme}.png"
+            chromium.driver.save_screenshot(str(picture))
+            print(picture.relative_to(FOLDER.parents[1]))
+
+
+if __name__ == "__main__":
+    main()
