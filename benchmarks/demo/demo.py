@@ -46,11 +46,16 @@ def main() -> int:
         stack.enter_context(agent(folder, url))
         code = _submit(url, reference, arguments.iterations)
         _where_next(url, reference, arguments.iterations)
+        report_page = _report_page(url)
         if arguments.keep:
-            step("server and agent go on; Ctrl-C ends them")
+            step("server and agent go on until Ctrl-C; the report's page is here:")
+            print(report_page, flush=True)
             with contextlib.suppress(KeyboardInterrupt):
                 signal.pause()
     step(f"ended: nothing of the demo runs any more; downloaded packages stay in {CACHE.relative_to(ROOT)}")
+    if not arguments.keep:
+        step("the report's page was here, and can be opened where the server goes on (./dev demo --keep):")
+        print(report_page)
     return code
 
 
@@ -161,6 +166,12 @@ def _where_next(url: str, reference: str, iterations: int) -> None:
     "start_time": "{_now()}", "end_time": "{_now()}", "settings": {{"adapter": "shell_hyperfine"}},
     "job": {{"image": "{reference}", "iter": {iterations}, "timeout": 120, "file_paths": ["{image.RESULT_PATH}"]}}
   }}'""")
+
+
+def _report_page(url: str) -> str:
+    """Where the demo's report can be looked at."""
+    with urllib.request.urlopen(f"{url}/v0/projects/demo/reports?per_page=1", timeout=READY_S_MAX) as answer:
+        return f"{url}/reports/{json.load(answer)[0]['uuid']}"
 
 
 def _now() -> str:

@@ -15,6 +15,7 @@ from server_stub.pages.route import PageRoute
 from server_stub.queries import AlertListing, AlertStatus
 from server_stub.store import alerts, fleet, lists, projects
 from server_stub.store.paging import Page, Where
+from server_stub.store.reports import Wanted
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -22,6 +23,7 @@ PER_PAGE = 50
 REPORTS_SHOWN = 12
 ALERTS_SHOWN = 12
 NOUNS_SHOWN = 30
+EVERY_REPORT = Wanted(branch=None, testbed=None, start_ms=None, end_ms=None, archived=False)
 
 
 def named(text: str) -> NameId:
@@ -59,9 +61,8 @@ async def show_project(request: Request, project: str) -> Response:
     def read(sight: Sight) -> dict[str, Any]:
         row = open_project(sight.tx, sight.actor, named(project))
         scope = Scope(sight.tx, sight.actor, row)
-        mine = Where()
-        mine.add("r.project_id = :project", project=row["id"])
-        found, total = reports.page(sight.tx, mine, Page(REPORTS_SHOWN, 0, descending=True), expand=False)
+        newest = Page(REPORTS_SHOWN, 0, descending=True)
+        found, total = reports.page(sight.tx, row["id"], EVERY_REPORT, newest, expand=False)
         active = AlertListing(status=AlertStatus.ACTIVE, per_page=ALERTS_SHOWN)
         alert_rows, alerts_total = alerts.page(sight.tx, row["id"], active)
         return {
