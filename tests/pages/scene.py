@@ -31,6 +31,9 @@ from runner_protocol.results import (
     Verdict,
     Word,
 )
+from server_stub.store import accounts
+from server_stub.store.database import Database
+from server_stub.store.tx import Tx
 
 HOSTILE = "<script>window.broken = 1</script>\u202e\u2067gnp.exe\u2069 🦀 "
 LONG = "very::long::" + "x" * 1000
@@ -72,10 +75,44 @@ class Hand:
         return httpx.post(url, content=body, headers=headers, timeout=30)
 
 
-def hand(server: Server, name: str, spec: str, floor: float = 0.004) -> Hand:
-    """A new runner."""
-    made = json.loads(server.operate("runner", "create", name, "--spec", spec, "--json"))
-    return Hand(server, name, made["key"], floor)
+@dataclass(frozen=True)
+class Operator:
+    """An administrator, who uses the API: the command line would start a process for each word."""
+
+    server: Server
+    token: str
+
+    @classmethod
+    def of(cls, server: Server) -> "Operator":
+        """A new one."""
+
+        def work(tx: Tx) -> str:
+            return accounts.create_token(tx, accounts.create_user(tx, "Ann", "ann@example.com", admin=True), "test")[1]
+
+        database = Database.open(server.database, migrated=False)
+        try:
+            return cls(server, database.wait(work))
+        finally:
+            database.close()
+
+    def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        """One call of the API."""
+        headers = {"authorization": f"Bearer {self.token}"}
+        answer = httpx.request(method, f"{self.server.url}/v0/{path}", json=body, headers=headers, timeout=30)
+        assert answer.is_success, answer.text
+        return answer.json()
+
+    def spec(self, name: str) -> None:
+        """A new class of machine."""
+        self.ask(
+            "POST", "specs", {"name": name, "architecture": "x86_64", "cpu": 8, "memory": 1 << 32, "disk": 1 << 30}
+        )
+
+    def hand(self, name: str, spec: str, floor: float = 0.004) -> Hand:
+        """A new runner."""
+        made = self.ask("POST", "runners", {"name": name})
+        self.ask("POST", f"runners/{name}/specs", {"spec": spec})
+        return Hand(self.server, name, made["key"], floor)
 
 
 def run(server: Server, project: str, results: dict[str, float] | None = None, **members: Any) -> dict[str, Any]:
@@ -208,14 +245,16 @@ class Scene:
     hostile: dict[str, Any]
     busy: Hand
     progress: Progress
+    operator: Operator
 
 
 def set_up(server: Server) -> Scene:
     """Everything that the pages show, once."""
-    server.operate("spec", "create", "rack", "--cpu", "8", "--memory-mib", "4096", "--disk-mib", "1024")
+    operator = Operator.of(server)
+    operator.spec("rack")
     hostile = run(server, "hostile", {HOSTILE: 1.0, LONG: 2.0}, branch="<b>x</b>\u202e🦀", testbed="🦀 <b>bed</b>")
     alerted = history(server, "parsers", 24, {"parse::json": 1.84e6, "parse::toml": 0.76e6, "emit::json": 2.9e6})
-    worker = hand(server, "rack-7", "rack", 0.0041)
+    worker = operator.hand("rack-7", "rack", 0.0041)
     finished = _finish(server, worker, job(spec="rack", iter=20), result(20, paired=True))
     for _ in range(3):
         _finish(server, worker, job(spec="rack"), result(8))
@@ -237,12 +276,12 @@ def set_up(server: Server) -> Scene:
     progress = Progress(stage=Stage.ITERATE, iteration=7, iterations=20, tail="sample 7: 1.842 s\n" + HOSTILE)
     worker.beat(progress)
     for name, said in (("rack-8", {}), ("rack-9", {"blocked": ["disk: 2 GiB free of 400"]}), ("rack-10", {})):
-        hand(server, name, "small").claim(**said)
-    server.operate("runner", "drain", "rack-10", "--reason", "new memory on Thursday")
-    hand(server, "rack-11", "small")
+        operator.hand(name, "small").claim(**said)
+    operator.ask("POST", "runners/rack-10/drain?reason=new+memory+on+Thursday")
+    operator.hand("rack-11", "small")
     for _ in range(3):
         run(server, "parsers", hash="e" * 40, job=job(spec="rack"))
-    return Scene(alerted, finished, running, failed, hostile, worker, progress)
+    return Scene(alerted, finished, running, failed, hostile, worker, progress, operator)
 
 
 def _finish(server: Server, worker: Hand, work: dict[str, Any], report: dict[str, Any]) -> dict[str, Any]:
