@@ -26,10 +26,16 @@ def in_units(value: float | None, units: str) -> str:
     """A measured value with its unit; nanoseconds become what reads best."""
     if value is None:
         return DASH
-    for unit, factor in _SCALES.get(units.lower(), ()):
+    for unit, factor in _SCALES.get(units.lower().partition(" (")[0], ()):
         if abs(value) >= factor or factor == 1.0:
             return f"{number(value / factor)}\u00a0{unit}"
-    return f"{number(value)}\u00a0{units}"
+    return f"{number(value)}\u00a0{short_unit(units)}"
+
+
+def short_unit(units: str) -> str:
+    """What stands in brackets at the end of a unit, as in `bytes (B)`; else all of it."""
+    inside = units.rpartition(" (")[2].removesuffix(")") if units.endswith(")") else ""
+    return inside or units
 
 
 def percent(fraction: float | None, *, signed: bool = False) -> str:

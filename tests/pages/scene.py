@@ -35,6 +35,8 @@ from server_stub.store import accounts
 from server_stub.store.database import Database
 from server_stub.store.tx import Tx
 
+PATIENT = {"SERVER_STUB_LEASE_S": "3600", "SERVER_STUB_CONFIRM_S": "3600", "SERVER_STUB_LOST_S": "3600"}
+"""Nobody here renews a lease while a page is looked at."""
 HOSTILE = "<script>window.broken = 1</script>\u202e\u2067gnp.exe\u2069 🦀 "
 LONG = "very::long::" + "x" * 1000
 THRESHOLDS = {"models": {"latency": {"test": "percentage", "max_sample_size": 64, "upper_boundary": 0.1}}}
@@ -104,9 +106,8 @@ class Operator:
 
     def spec(self, name: str) -> None:
         """A new class of machine."""
-        self.ask(
-            "POST", "specs", {"name": name, "architecture": "x86_64", "cpu": 8, "memory": 1 << 32, "disk": 1 << 30}
-        )
+        size = {"cpu": 8, "memory": 1 << 32, "disk": 1 << 30}
+        self.ask("POST", "specs", {"name": name, "architecture": "x86_64", **size})
 
     def hand(self, name: str, spec: str, floor: float = 0.004) -> Hand:
         """A new runner."""

@@ -18,7 +18,7 @@ def main() -> None:
     """Make them all, or those whose name holds an argument."""
     wanted = sys.argv[1:]
     FOLDER.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory() as name, serving(Path(name)) as server:
+    with tempfile.TemporaryDirectory() as name, serving(Path(name), settings=scene.PATIENT) as server:
         found = scene.set_up(server)
         pages = {
             "fleet": "/",
