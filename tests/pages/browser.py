@@ -27,7 +27,6 @@ FLAGS = (
     "--force-prefers-reduced-motion",
     "--hide-scrollbars",
 )
-NOISE = ("favicon.ico",)
 
 
 class Browser:
@@ -83,8 +82,8 @@ class Browser:
 
     def complaints(self) -> list[str]:
         """What the console has said since the last time of asking."""
-        said = [entry["message"] for entry in self.driver.get_log("browser")]  # type: ignore[no-untyped-call]
-        return [one for one in said if not any(noise in one for noise in NOISE)]
+        said = self.driver.get_log("browser")  # type: ignore[no-untyped-call]
+        return [entry["message"] for entry in said if entry["level"] in ("WARNING", "SEVERE")]
 
     def strangers(self) -> list[str]:
         """Everything that this page has fetched from anywhere else."""
