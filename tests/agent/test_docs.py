@@ -1,4 +1,4 @@
-"""What the documents say of the agent is what the code does."""
+"""What the page of failures says of the agent and of the server is what the code does."""
 
 import re
 from pathlib import Path
@@ -7,9 +7,11 @@ from runner_agent.points import POINTS
 from runner_agent.settings import Settings
 from runner_agent.wiring import EXIT_CODES
 from runner_protocol.results import FaultClass
+from server_stub.api import RunBody
+from server_stub.settings import Settings as ServerSettings
 
-DOCS = Path(__file__).parents[2] / "docs"
-AGENT = Path(__file__).parents[2] / "runner_agent"
+ROOT = Path(__file__).parents[2]
+DOCS, AGENT, SERVER = ROOT / "docs", ROOT / "runner_agent", ROOT / "server_stub"
 
 
 def test_the_failure_page_lists_every_named_point_in_order() -> None:
@@ -25,8 +27,8 @@ def test_every_named_point_is_passed_somewhere() -> None:
 def test_every_event_on_the_failure_page_is_logged_somewhere() -> None:
     rows = (DOCS / "failures.md").read_text().partition("## Failures")[2].partition("## Stopping")[0]
     named = set(re.findall(r"`([a-z]+(?:_[a-z]+)+)(?: [^`]*)?`", rows))
-    named -= {*Settings.model_fields, *FaultClass}
-    source = "".join(path.read_text() for path in AGENT.rglob("*.py"))
+    named -= {*Settings.model_fields, *ServerSettings.model_fields, *RunBody.model_fields, *FaultClass}
+    source = "".join(path.read_text() for package in (AGENT, SERVER) for path in package.rglob("*.py"))
     assert {event for event in named if f'"{event}"' not in source} == set()
 
 

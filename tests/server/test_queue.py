@@ -274,7 +274,7 @@ async def test_a_report_that_is_sent_again_gets_the_same_answer_and_another_is_r
     assert await world.report(runner, done(again)) is JobState.COMPLETED
     other = done(again, Outcome.FAILED, FaultClass.EXIT_CODE)
     assert await world.stale(world.report(runner, other)) is Stale.FINISHED
-    assert world.completed in ([], [job.job])
+    assert set(world.completed) <= {job.job}  # To be parsed once more, which has no effect, or not yet.
 
 
 async def test_a_report_in_pieces_is_put_together_checked_and_cleared_away(world: World) -> None:
