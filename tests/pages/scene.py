@@ -74,7 +74,7 @@ class Hand:
     def _post(self, path: str, body: str) -> httpx.Response:
         headers = {"authorization": f"Bearer {self.key}", "content-type": "application/json"}
         url = f"{self.server.url}/v0/runners/{self.runner}/{path}"
-        return httpx.post(url, content=body, headers=headers, timeout=30)
+        return httpx.post(url, content=body, headers=headers, timeout=60)
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class Operator:
     def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         """One call of the API."""
         headers = {"authorization": f"Bearer {self.token}"}
-        answer = httpx.request(method, f"{self.server.url}/v0/{path}", json=body, headers=headers, timeout=30)
+        answer = httpx.request(method, f"{self.server.url}/v0/{path}", json=body, headers=headers, timeout=60)
         assert answer.is_success, answer.text
         return answer.json()
 
@@ -249,9 +249,9 @@ class Scene:
     operator: Operator
 
 
-def set_up(server: Server) -> Scene:
+def set_up(operator: Operator) -> Scene:
     """Everything that the pages show, once."""
-    operator = Operator.of(server)
+    server = operator.server
     operator.spec("rack")
     hostile = run(server, "hostile", {HOSTILE: 1.0, LONG: 2.0}, branch="<b>x</b>\u202e🦀", testbed="🦀 <b>bed</b>")
     alerted = history(server, "parsers", 24, {"parse::json": 1.84e6, "parse::toml": 0.76e6, "emit::json": 2.9e6})
@@ -292,6 +292,6 @@ def _finish(server: Server, worker: Hand, work: dict[str, Any], report: dict[str
     worker.beat(Progress(stage=Stage.ITERATE))
     worker.report(**report)
     path = f"{server.url}/v0/projects/parsers/jobs/{submitted['job']}"
-    while httpx.get(path, timeout=30).json()["status"] == "completed":
+    while httpx.get(path, timeout=60).json()["status"] == "completed":
         time.sleep(0.05)
     return submitted

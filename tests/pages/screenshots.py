@@ -19,7 +19,7 @@ def main() -> None:
     wanted = sys.argv[1:]
     FOLDER.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as name, serving(Path(name), settings=scene.PATIENT) as server:
-        found = scene.set_up(server)
+        found = scene.set_up(scene.Operator.of(server))
         pages = {
             "fleet": "/",
             "job-live": f"/jobs/{found.running['job']}",

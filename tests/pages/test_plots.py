@@ -8,26 +8,27 @@ from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
-from uuid import uuid4
 from xml.etree import ElementTree as ET
 
 import httpx
 import pytest
-from pages.browser import Browser, browsing
+from pages.browser import Browser
+from pages.scene import Operator, bmf, job, run
 from PIL import Image
-from processes import Server, serving, wait_until
-from pydantic import BaseModel
+from processes import wait_until
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
-from runner_protocol.messages import AgentIdentity, ClaimRequest, Heartbeat, Progress, ReportEnvelope
-from runner_protocol.results import CapturedText, IterationRecord, Outcome, RunReport, Stage, Verdict, Word
+from runner_protocol.messages import Progress
+from runner_protocol.results import CapturedText, IterationRecord, Stage, Verdict, Word
 
 HOSTILE = "<script>window.broken = 1</script>\u202e\u2067gnp.exe\u2069 🦀"
 FORMULA = "=HYPERLINK(1)"
 NAMES = ("parse", HOSTILE, FORMULA)
 VERSIONS, ITERATIONS = 12, 2
 THRESHOLD = {"test": "percentage", "max_sample_size": 64, "lower_boundary": 0.1, "upper_boundary": 0.1}
+
+pytestmark = pytest.mark.xdist_group("pages")
 
 
 def fill(url: str) -> None:
@@ -53,13 +54,11 @@ def fill(url: str) -> None:
         assert answer.status_code == 201, answer.text
 
 
-def pin(server: Server) -> None:
+def pin(operator: Operator) -> None:
     """A pinned plot of `parse` alone, by date, without the lower boundary."""
-    key = server.operate("token", "create", "pins", "--project", "demo").strip()
-    path = f"{server.url}/v0/projects/demo"
 
     def uuid_of(kind: str, name: str) -> list[str]:
-        [found] = httpx.get(f"{path}/{kind}", params={"name": name}, timeout=60).json()
+        [found] = operator.ask("GET", f"projects/demo/{kind}?name={name}")
         return [found["uuid"]]
 
     edges = dict.fromkeys(("lower_value", "upper_value", "upper_boundary"), True) | {"lower_boundary": False}
@@ -73,35 +72,24 @@ def pin(server: Server) -> None:
         "benchmarks": uuid_of("benchmarks", "parse"),
         "measures": uuid_of("measures", "Latency"),
     }
-    httpx.post(f"{path}/plots", json=plot, headers={"authorization": f"Bearer {key}"}, timeout=60).raise_for_status()
+    operator.ask("POST", "projects/demo/plots", plot)
 
 
-def run_a_job(server: Server) -> None:
+def run_a_job(operator: Operator) -> None:
     """A job of two iterations in the project `jobs`, the second one disturbed."""
-    runner = json.loads(server.operate("runner", "create", "rack-7", "--spec", "small", "--json"))
-    now = "2026-01-01T00:00:00Z"
-    body = {"project": "jobs", "context": {}, "results": [], "start_time": now, "end_time": now}
-    work = {"image": "registry.example/bench:v1", "iter": 2}
-    httpx.post(f"{server.url}/v0/run", json=body | {"job": work}, timeout=60).raise_for_status()
-    agent = AgentIdentity(version="1", instance=uuid4(), machine_id="rack-7")
-    printed = CapturedText(text=json.dumps({"parse": {"latency": {"value": 1e6}}}))
+    operator.spec("two")
+    worker = operator.hand("two-1", "two")
+    submitted = run(operator.server, "jobs", job=job(spec="two", iter=2))
+    printed = CapturedText(text=bmf({"parse": 1e6}))
     records = [
         IterationRecord(number=number, exit_code=0, stdout=printed, verdict=Verdict(word=word))
         for number, word in enumerate((Word.QUIET, Word.DISTURBED))
     ]
-    headers = {"authorization": f"Bearer {runner['key']}", "content-type": "application/json"}
-
-    def call(path: str, message: BaseModel) -> httpx.Response:
-        url = f"{server.url}/v0/runners/rack-7/jobs{path}"
-        return httpx.post(url, content=message.model_dump_json(), headers=headers, timeout=60).raise_for_status()
-
-    job = call("", ClaimRequest(poll_timeout=5, agent=agent)).json()["job"]
-    call(f"/{job}/heartbeat", Heartbeat(attempt=1, progress=Progress(stage=Stage.ITERATE)))
-    image = "sha256:" + "3f9a" * 16
-    report = RunReport(job=job, attempt=1, outcome=Outcome.COMPLETED, iterations=records, digest=image)
-    call(f"/{job}/report", ReportEnvelope(attempt=1, report=report))
-    path = f"{server.url}/v0/projects/jobs/jobs/{job}"
-    wait_until(lambda: httpx.get(path, timeout=30).json()["status"] == "processed", "the job is not processed")
+    worker.claim()
+    worker.beat(Progress(stage=Stage.ITERATE))
+    worker.report(iterations=records, digest="sha256:" + "3f9a" * 16)
+    path = f"projects/jobs/jobs/{submitted['job']}"
+    wait_until(lambda: operator.ask("GET", path)["status"] == "processed", "the job is not processed")
 
 
 @pytest.fixture(scope="module")
@@ -111,25 +99,21 @@ def downloads(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def eyes(tmp_path_factory: pytest.TempPathFactory, downloads: Path) -> Iterator[Browser]:
-    """A browser that looks at a server with a history."""
-    with serving(tmp_path_factory.mktemp("server")) as server:
-        fill(server.url)
-        run_a_job(server)
-        pin(server)
-        with browsing(server.url, tmp_path_factory.mktemp("profile")) as eyes:
-            behavior = {"behavior": "allow", "downloadPath": str(downloads)}
-            eyes.driver.execute_cdp_cmd("Browser.setDownloadBehavior", behavior)
-            yield eyes
+def eyes(chromium: Browser, operator: Operator, downloads: Path) -> Browser:
+    """The browser that looks at a history."""
+    fill(operator.server.url)
+    run_a_job(operator)
+    pin(operator)
+    behavior = {"behavior": "allow", "downloadPath": str(downloads)}
+    chromium.driver.execute_cdp_cmd("Browser.setDownloadBehavior", behavior)
+    return chromium
 
 
 @pytest.fixture
 def browser(eyes: Browser) -> Iterator[Browser]:
     """The same with the page as a newcomer sees it. In the end nobody has complained, and nothing came from outside."""
-    eyes.resize(1280)
-    eyes.prefer("light")
+    eyes.forget()
     see(eyes, "/perf/demo")
-    eyes.complaints()
     yield eyes
     assert eyes.complaints() == []
     assert eyes.strangers() == []
