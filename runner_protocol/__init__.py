@@ -5,6 +5,6 @@ agent and a newer server (or the reverse) may meet.
 """
 
 PROTOCOL_VERSION = 1
-"""Sent by both sides. Within one version only additions happen; a server refuses a version it cannot speak."""
+"""Sent by both sides. Within one version only additions happen, so that old and new may meet."""
 
 __all__ = ["PROTOCOL_VERSION"]
