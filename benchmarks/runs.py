@@ -35,6 +35,7 @@ from server_stub.store.tx import Tx
 SIZES = (1, 100, 1000)
 HISTORY = (10, 100, 1000, 10_000)
 HISTORY_BENCHMARKS = 100
+LENGTHEN_S_MAX = 1200.0
 SAMPLE = 64
 MODELS = {key: {"test": "t_test", "upper_boundary": 0.999, "max_sample_size": SAMPLE} for key in ("latency", "hits")}
 COPIED = (
@@ -115,6 +116,7 @@ async def by_size(url: str, seconds: float) -> None:
 async def by_history(url: str, seconds: float) -> None:
     """Print the same for one size and more and more history."""
     database = Database.open(url)
+    database.answer_s_max = LENGTHEN_S_MAX
     async with client_of(database) as api:
         await measure(api, HISTORY_BENCHMARKS, 0)
         for reports in HISTORY:

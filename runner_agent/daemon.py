@@ -27,6 +27,7 @@ from runner_agent.figures import Figures
 from runner_agent.gate import look
 from runner_agent.lease_thread import LeaseKeeper
 from runner_agent.ledger import Ledger
+from runner_agent.memory import give_back
 from runner_agent.notify import Notifier
 from runner_agent.plan import Policy
 from runner_agent.points import at
@@ -198,6 +199,7 @@ class Daemon:
 
     async def _claim(self) -> Event:
         """Ask for work, saying how the host is."""
+        await anyio.to_thread.run_sync(give_back)
         request = await self._look()
         at("claim.before")
         asked_at_s = anyio.current_time()
