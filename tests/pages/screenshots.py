@@ -2,16 +2,20 @@
 
 import sys
 import tempfile
+from io import BytesIO
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from pages import browser, scene
+from PIL import Image
 from processes import serving
 
 FOLDER = Path(__file__).parents[2] / "docs" / "pictures"
 WIDTHS = {"phone": 390, "laptop": 1280, "wide": 1920}
-HEIGHT_MAX = 2600
+HEIGHT_MAX = {"phone": 2600, "laptop": 1240, "wide": 2600}
+READY = "return document.querySelectorAll('#plot, #plot-legend button').length !== 1"
+"""Once the plot, where there is one, is drawn."""
 
 
 def main() -> None:
@@ -43,7 +47,7 @@ def main() -> None:
 def plots_of(found: scene.Scene) -> str:
     """The plots of the report with an alert."""
     report = found.alerted
-    return f"/perf/parsers?branches={report['branch']['uuid']}&testbeds={report['testbed']['uuid']}"
+    return f"/perf/parsers?branches={report['branch']['uuid']}&testbeds={report['testbed']['uuid']}&upper_boundary=true"
 
 
 def shoot(chromium: browser.Browser, page: str, path: str) -> None:
@@ -53,11 +57,12 @@ def shoot(chromium: browser.Browser, page: str, path: str) -> None:
         for name, width in WIDTHS.items():
             chromium.resize(width)
             chromium.open(path)
-            height = min(HEIGHT_MAX, chromium.script("return document.documentElement.scrollHeight"))
+            height = min(HEIGHT_MAX[name], chromium.script("return document.documentElement.scrollHeight"))
             chromium.resize(width, max(height, 600))
-            chromium.script("return document.fonts.ready.then(() => 1)")
+            chromium.until(lambda: bool(chromium.script(READY)), "the plot is not drawn")
             picture = FOLDER / f"{page}-{name}-{theme}.png"
-            chromium.driver.save_screenshot(str(picture))
+            image = Image.open(BytesIO(chromium.driver.get_screenshot_as_png()))
+            image.convert("RGB").quantize(256).save(picture, optimize=True)
             print(picture.relative_to(FOLDER.parents[1]))
 
 

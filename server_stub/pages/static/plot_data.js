@@ -80,7 +80,8 @@ const plotData = (() => {
   const number = new Intl.NumberFormat("en", { maximumSignificantDigits: 6 });
   const SCALES = { "nanoseconds (ns)": [[1e9, "s"], [1e6, "ms"], [1e3, "µs"], [1, "ns"]] };
   function inUnits(value, units) {
-    const [factor, unit] = (SCALES[units] ?? []).find(([factor]) => Math.abs(value) >= factor) ?? [1, units];
+    const scales = SCALES[units] ?? [[1, units]];
+    const [factor, unit] = scales.find(([factor]) => Math.abs(value) >= factor) ?? scales.at(-1);
     return `${number.format(value / factor)} ${unit}`;
   }
 
