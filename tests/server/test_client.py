@@ -1,6 +1,6 @@
 """The command line of the API, call by call: what it sends before, with and after a run, and how it tries again.
 
-The program itself is not to be had from a package index, so its calls are spelled out here: a question for the version
+The program itself is no part of these tests, so its calls are spelled out here: a question for the version
 before each one, its headers, members that it always sends, and the members that it reads.
 """
 
