@@ -208,6 +208,12 @@ def test_a_wall_time_that_cannot_be_told_is_none_and_never_zero(started: str, fi
     assert outcome.ending_of({"ExitCode": 0, "StartedAt": started, "FinishedAt": finished}).wall_ns is None
 
 
+def test_only_a_command_that_was_killed_and_not_for_memory_is_asked_about_again() -> None:
+    states = [(137, False), (137, True), (139, False), (1, False), (0, False)]
+    asked = [state for state in states if outcome.killed_without_reason({"ExitCode": state[0], "OOMKilled": state[1]})]
+    assert asked == [(137, False)]
+
+
 @pytest.mark.parametrize(
     ("exit_code", "oom", "cut", "stderr", "kind"),
     [
