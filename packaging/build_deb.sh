@@ -3,7 +3,7 @@
 #
 # Each package is one virtual environment in /opt that serves every Python in PYTHONS: the interpreter is the host's own,
 # and it finds its libraries under its own version number. docs/decisions/0002 says why.
-# VERSION=… and PYTHONS="3.11 …" override what stands below.
+# VERSION=…, PYTHONS="3.11 …" and DIST=FOLDER override what stands below.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -11,6 +11,7 @@ read -ra pythons <<<"${PYTHONS:-3.11 3.13}"  # Debian 12 and 13.
 python=${PYTHON:-python}
 cache=$PWD/.cache/deb
 version=${VERSION:-$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)}
+dist=${DIST:-dist}
 architecture=$(dpkg --print-architecture)
 stamp=$(sha256sum pyproject.toml | cut -c1-12)
 
@@ -76,8 +77,8 @@ build() {
     "packaging/$command/control" >"$root/DEBIAN/control"
   install -m 755 packaging/"$command"/{postinst,prerm,postrm} "$root/DEBIAN/"
   (cd "$root" && find opt usr -type f -print0 | sort -z | xargs -0 md5sum) >"$root/DEBIAN/md5sums"
-  mkdir -p dist
-  dpkg-deb --root-owner-group -Zzstd -z9 --build "$root" "dist/${command}_${version}_$architecture.deb" >&2
+  mkdir -p "$dist"
+  dpkg-deb --root-owner-group -Zzstd -z9 --build "$root" "$dist/${command}_${version}_$architecture.deb" >&2
 }
 
 stage=$(mktemp -d -p "${cache%/*}" deb.XXXXXX)
