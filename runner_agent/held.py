@@ -21,6 +21,7 @@ from runner_agent.facts import CpuPlan
 from runner_agent.groups import Groups, GroupsUnavailable, IterationGroup
 from runner_agent.host import HostFiles
 from runner_agent.trust import Limits, judge
+from runner_agent.vigil import Vigil
 from runner_agent.watch import KernelLog, Sentinel, Watch
 from runner_protocol.results import IsolationRecord
 
@@ -52,6 +53,8 @@ class Round:
     group: IterationGroup | None = None
     before: Reading | None = None
     started: Reading | None = None
+    vigil: Vigil[Reading] | None = None
+    """Reads the counters when the command ends, which is before the engine says so."""
     misplaced: tuple[str, ...] = ()
     songs: list[dict[str, int]] = field(default_factory=list)
 
@@ -126,15 +129,18 @@ class HeldBench:
 
     async def started(self, pid: int) -> None:
         """Read again: from here on whatever else runs on these CPUs is not the engine that starts the container."""
-        self._round.started = self._watch.reading()
-        self._round.misplaced = tuple(self._strays(pid))
+        now = self._round
+        now.started = self._watch.reading()
+        if self._held.files.live:
+            now.vigil = Vigil(pid, self._watch.reading)
+        now.misplaced = tuple(self._strays(pid))
 
     async def end(self) -> Observation:
-        """The counters first, the canaries after them."""
+        """The counters first, unless they were read when the command ended; the canaries after them."""
         now, held = self._round, self._held
         if now.before is None:
             return await self._free(Observation(judge(Passage(wall_ns=0, cpus=len(self._cpus)))))
-        after = self._watch.reading()
+        after = (now.vigil and now.vigil.close()) or self._watch.reading()
         now.songs.append(self._sing())
         seen = passage(now.before, now.started, after, cpus=len(held.plan.held), word=held.word)
         verdict = judge(self._completed(seen), held.limits)

@@ -4,7 +4,8 @@ Nothing here looks at how long the benchmark took: a verdict rests on what was s
 never dropped for being slow. `RULES` is the whole of the policy; `docs/measurement.md` explains it line by line.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from statistics import fmean, median, stdev
@@ -40,6 +41,9 @@ LIMITS = Limits()
 
 # Below this much foreign time a share says nothing: one wake-up of a kernel thread in a 1 ms iteration is 2 %.
 FOREIGN_NS_MIN = 200_000
+
+CAUSES_TOLD_MAX = 3
+"""In a job's one line; each iteration's verdict has all of them."""
 
 Rule = Callable[[Passage, Limits], Iterator[Reason]]
 
@@ -213,7 +217,7 @@ def summarise(records: Sequence[IterationRecord], limits: Limits = LIMITS) -> Tr
     counted = [record for record in records if record.succeeded and not record.warm_up]
     final = _final(counted)
     summary = _summary(counted, final)
-    reasons = list(_doubts(summary, len(final), limits))
+    reasons = list(_doubts(summary, final, limits))
     word = _word(summary, final, reasons)
     return Trust(word=word, summary=summary, reasons=reasons, comparison=compare(records))
 
@@ -268,14 +272,25 @@ def variation(values: Sequence[float]) -> float | None:
     return stdev(values) / fmean(values) if len(values) > 1 and fmean(values) else None
 
 
-def _doubts(summary: Summary, counted: int, limits: Limits) -> Iterator[Reason]:
-    if counted and summary.disturbed > limits.disturbed_share * counted:
-        message = f"{summary.disturbed} of {counted} iterations stayed disturbed"
-        yield _measured("disturbed", message, summary.disturbed / counted, limits.disturbed_share)
+def _doubts(summary: Summary, final: Mapping[int, IterationRecord], limits: Limits) -> Iterator[Reason]:
+    share = summary.disturbed / len(final) if final else 0.0
+    if share > limits.disturbed_share:
+        why = ", ".join(_commonest(final.values()))
+        message = f"{summary.disturbed} of {len(final)} iterations stayed disturbed: {why}"
+        yield _measured("disturbed", message, share, limits.disturbed_share)
     apart = _apart(summary.median_all_ns, summary.median_kept_ns)
     if apart is not None and apart > limits.medians_apart:
         message = f"the median moves by {apart:.1%} when disturbed iterations are left out"
         yield _measured("medians_apart", message, apart, limits.medians_apart)
+
+
+def _commonest(records: Iterable[IterationRecord]) -> Iterator[str]:
+    """What disturbed them, in how many of them, and who is named most often."""
+    verdicts = [record.verdict for record in records if record.verdict and record.verdict.word is Word.DISTURBED]
+    reasons = [reason for verdict in verdicts for reason in verdict.reasons]
+    for code, count in Counter(reason.code for reason in reasons).most_common(CAUSES_TOLD_MAX):
+        culprits = Counter(reason.culprit for reason in reasons if reason.code == code and reason.culprit)
+        yield f"{code} in {count}" + "".join(f" ({name})" for name, _ in culprits.most_common(1))
 
 
 def _apart(everything: float | None, kept: float | None) -> float | None:

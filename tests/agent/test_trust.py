@@ -6,7 +6,7 @@ import pytest
 
 from runner_agent.counters import Passage
 from runner_agent.trust import Limits, judge, signals, summarise
-from runner_protocol.results import IterationRecord, Variant, Verdict, Word
+from runner_protocol.results import IterationRecord, Reason, Variant, Verdict, Word
 
 SECOND = 1_000_000_000
 QUIET = Passage(wall_ns=SECOND, cpus=2, foreign_ns=0, own_ns=SECOND, steal_ns=0, canaries={"alu": 1.02, "memory": 1.1})
@@ -109,6 +109,20 @@ def test_an_iteration_that_was_run_again_counts_once_and_both_medians_are_told()
 def test_iterations_that_stay_disturbed_spoil_the_job() -> None:
     trust = summarise([ran(0, 100), ran(1, 100), ran(2, 130, Word.DISTURBED), ran(3, 130, Word.DISTURBED)])
     assert (trust.word, [reason.code for reason in trust.reasons]) == (Word.DISTURBED, ["disturbed", "medians_apart"])
+
+
+def test_a_disturbed_job_says_what_disturbed_it_and_how_often() -> None:
+    ran_here = Reason(code="foreign_cpu", message="m", culprit="cron")
+    causes = [
+        [ran_here, Reason(code="steal", message="m")],
+        [ran_here],
+        [ran_here.model_copy(update={"culprit": "sh"})],
+    ]
+    verdicts = [Verdict(word=Word.DISTURBED, reasons=reasons) for reasons in causes]
+    trust = summarise([ran(0, 100), *(ran(place, 100, verdict=each) for place, each in enumerate(verdicts, 1))])
+    assert [reason.message for reason in trust.reasons] == [
+        "3 of 4 iterations stayed disturbed: foreign_cpu in 3 (cron), steal in 1"
+    ]
 
 
 def test_a_job_of_which_nothing_is_known_is_unknown() -> None:
