@@ -27,6 +27,7 @@ from runner_agent.figures import Figures
 from runner_agent.gate import look
 from runner_agent.lease_thread import LeaseKeeper
 from runner_agent.ledger import Ledger
+from runner_agent.listener import answer_prometheus
 from runner_agent.memory import give_back
 from runner_agent.notify import Notifier
 from runner_agent.plan import Policy
@@ -86,6 +87,7 @@ class Habits:
     policy: Policy
     sandboxes: frozenset[str] = frozenset()
     jobs_max: int | None = None
+    metrics_listen: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +133,8 @@ class Daemon:
             if signals:
                 await tasks.start(self._listen)
             tasks.start_soon(self._feed_watchdog)
+            if self._habits.metrics_listen:
+                tasks.start_soon(answer_prometheus, self._habits.metrics_listen, self._hands.figures.page)
             await anyio.to_thread.run_sync(self._settle_predecessor)
             self.tell(Started(self._hands.spool.count()))
             self._hands.notifier.ready("idle")

@@ -36,6 +36,9 @@ class EngineFacts:
     """Such as `apparmor`, `seccomp`, `userns`."""
     architecture: str
     """By the public API's names: `x86_64`, `aarch64`."""
+    cached_images: int = 0
+    cached_bytes: int = 0
+    """Of the images on it, those that this runner has pulled."""
 
 
 @dataclass(frozen=True, slots=True)

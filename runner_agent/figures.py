@@ -1,9 +1,10 @@
 """What this agent has done, for Prometheus: a file in the text format, which node_exporter's textfile collector reads.
 
-A file and no listener: nothing of ours answers anybody while a benchmark runs, and the agent needs no library for it.
-It is written when the agent turns to something else, whole or not at all; a disk that refuses it costs the file only.
+The agent needs no library for it. The file is written when the agent turns to something else, never while a benchmark
+runs, whole or not at all; a disk that refuses it costs the file only. `listener.py` gives the same page over HTTP.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -22,11 +23,16 @@ _ABOUT = {
     "free_bytes": ("gauge", "Free disk: where images are, and where reports wait."),
     "clock_offset_seconds": ("gauge", "How far this host's clock is ahead of the server's."),
     "isolation_level": ("gauge", "How well the benchmark's CPUs were kept in the last job: 1 for the level reached."),
+    "temperature_celsius": ("gauge", "The hottest sensor of the last job's iterations."),
+    "canary_ratio": ("gauge", "The slowest canary of the last job's iterations, as a multiple of what is usual here."),
+    "image_cache_images": ("gauge", "Images on the engine that this runner has pulled."),
+    "image_cache_bytes": ("gauge", "Their size."),
     "noise_floor_ratio": ("gauge", "Coefficient of variation of the host's own calibration."),
     "jobs_total": ("counter", "Jobs by outcome and fault, since the agent started."),
     "iterations_total": ("counter", "Iterations by verdict, since the agent started."),
     "stage_seconds_total": ("counter", "Time spent in each stage of jobs, since the agent started."),
 }
+_CANARY = re.compile("canary_(.+)_ratio")
 STATES = ("idle", "blocked", "running", "waiting")
 
 
@@ -54,6 +60,9 @@ class Figures:
         self._values["spooled_bytes"] = {(): facts.spool_bytes}
         if facts.clock_offset_s is not None:
             self._values["clock_offset_seconds"] = {(): round(facts.clock_offset_s, 3)}
+        if facts.cached_images is not None and facts.cached_bytes is not None:
+            self._values["image_cache_images"] = {(): facts.cached_images}
+            self._values["image_cache_bytes"] = {(): facts.cached_bytes}
 
     def ended(self, report: RunReport) -> None:
         """A job has ended."""
@@ -61,6 +70,7 @@ class Figures:
         self._count("jobs_total", f'outcome="{report.outcome}"', f'fault="{fault}"')
         for iteration in report.iterations:
             self._count("iterations_total", _verdict(iteration))
+        self._felt(report.iterations)
         for stage, seconds in report.stage_s.items():
             self._count("stage_seconds_total", f'stage="{stage}"', by=seconds)
         if report.isolation:
@@ -68,6 +78,18 @@ class Figures:
             self._values["isolation_level"] = {(f'level="{one}"',): float(one == reached) for one in IsolationLevel}
         if report.host and report.host.noise_floor is not None:
             self._values["noise_floor_ratio"] = {(): report.host.noise_floor}
+
+    def _felt(self, iterations: Iterable[IterationRecord]) -> None:
+        """What the last job's iterations met at worst; where the host has no sensor, or no canary sang, nothing."""
+        worst: dict[str, float] = {}
+        for name, value in (item for each in iterations if each.verdict for item in each.verdict.signals.items()):
+            if value is not None:
+                worst[name] = max(value, worst.get(name, value))
+        songs = {found[1]: ratio for name, ratio in worst.items() if (found := _CANARY.fullmatch(name))}
+        if songs:
+            self._values["canary_ratio"] = {(f'canary="{name}"',): ratio for name, ratio in songs.items()}
+        if "temperature_c" in worst:
+            self._values["temperature_celsius"] = {(): worst["temperature_c"]}
 
     def page(self) -> str:
         """The text that Prometheus reads."""

@@ -31,6 +31,8 @@ async def look(engine: Engine, state_dir: Path, spool: Spool, client: Client) ->
         state_free_bytes=free(state_dir)[0],
         spool_bytes=spool.size_bytes(),
         clock_offset_s=client.clock_offset_s,
+        cached_images=engine_facts.cached_images if engine_facts else None,
+        cached_bytes=engine_facts.cached_bytes if engine_facts else None,
     )
     return Look(facts, engine_facts)
 

@@ -46,6 +46,10 @@ runner = ""
 # Certificates of a private authority (PEM).
 # ca_file = "/etc/runner-agent/ca.pem"
 
+# Figures for Prometheus: served on this host alone, or written for node_exporter (which needs a drop-in for the unit).
+# metrics_listen = "127.0.0.1:9101"
+# metrics_file = "/var/lib/prometheus/node-exporter/runner-agent.prom"
+
 # How long one poll waits for a job, in seconds. Keep it below the idle time-out of any proxy on the way.
 # poll_timeout_s = 55
 

@@ -20,6 +20,9 @@ class GateFacts:
     spool_bytes: int = 0
     clock_offset_s: float | None = None
     """How far this host's clock is ahead of the server's."""
+    cached_images: int | None = None
+    cached_bytes: int | None = None
+    """Of the images on it, those that this runner has pulled. They block nothing: the cache has its own bound."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,6 +111,8 @@ class Settings(BaseSettings):
     """Where an OpenTelemetry collector takes traces over HTTP; none: nothing is traced."""
     metrics_file: Path | None = None
     """Where figures for Prometheus are written, for the textfile collector of node_exporter; none: nowhere."""
+    metrics_listen: str | None = Field(default=None, pattern=r"^(127\.0\.0\.1|\[::1\]):[1-9][0-9]{0,4}$")
+    """Where the same figures are served, as `127.0.0.1:9101`, on this host alone; none: nowhere."""
     poll_timeout_s: int = Field(default=55, ge=1, le=900)
     """How long one poll waits for a job. Below the idle time-out of any proxy on the way."""
     drain_s_max: float = Field(default=3600.0, ge=0)

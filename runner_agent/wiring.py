@@ -174,6 +174,7 @@ def habits(settings: Settings, jobs_max: int | None) -> Habits:
         policy=Policy(warm_ups=settings.warm_ups, reruns_max=settings.reruns_max),
         sandboxes=frozenset(settings.engine.sandboxes),
         jobs_max=jobs_max,
+        metrics_listen=settings.metrics_listen,
     )
 
 

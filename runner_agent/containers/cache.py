@@ -54,6 +54,11 @@ class Cache:
         self._bytes_max = bytes_max
         self._entries = _read(path)
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """How many images are ours, and their bytes."""
+        return len(self._entries), sum(entry.size_bytes for entry in self._entries.values())
+
     def note(self, image: str, name: str, size_bytes: int) -> None:
         """An image of ours has been pulled, under this name."""
         before = self._entries.get(image)

@@ -4,6 +4,7 @@ Keeps the promise of `runner_agent.engine.Engine`. Connects on first use.
 """
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import anyio
@@ -44,7 +45,8 @@ class DockerEngine:
         except EngineCallError as error:
             raise faults.raised(faults.fault_of(error, Stage.PLAN, what="the container engine")) from error
         self._ground = _ground(info, version)
-        return self._ground.facts
+        images, size_bytes = self._cache.size
+        return replace(self._ground.facts, cached_images=images, cached_bytes=size_bytes)
 
     async def pull(
         self, reference: str, *, auth: RegistryAuth | None, spec: Spec, within_s: float, progress: PullProgress

@@ -279,6 +279,8 @@ async def test_the_least_recently_used_image_of_ours_goes_and_no_other(registry:
     first, second, third = [await bench.pull(name) for name in (names[1], names[2], names[3])]
     # A new agent on the same ledger knows what the old one pulled; its bound is far too small, and two stay.
     again = Workbench(names[0], settings(state_dir=tmp_path, cache_bytes_max=1))
+    facts = await again.engine.facts()
+    assert (facts.cached_images, facts.cached_bytes > 3 << 20) == (3, True)
     await again.pull(names[0])
     assert [await exists(again, image.id) for image in (foreign, first, second, third)] == [True, False, True, True]
 

@@ -23,12 +23,28 @@ REPORT = RunReport(
     job=UUID(int=1),
     attempt=1,
     outcome=Outcome.COMPLETED,
-    iterations=[IterationRecord(number=n, verdict=Verdict(word=Word.QUIET)) for n in range(3)],
+    iterations=[
+        IterationRecord(number=n, verdict=Verdict(word=Word.QUIET, signals=signals))
+        for n, signals in enumerate(
+            [
+                {"temperature_c": 61.5, "canary_alu_ratio": 1.01, "canary_calls_ratio": 1.0},
+                {"temperature_c": None, "canary_alu_ratio": 1.25},
+                {},
+            ]
+        )
+    ],
     isolation=IsolationRecord(level=IsolationLevel.CPUSET),
     host=HostRecord(hostname="rack", noise_floor=0.01),
     stage_s={Stage.ITERATE: 1.5},
 )
-FACTS = GateFacts(image_free_bytes=5_000_000_123, state_free_bytes=1, spool_bytes=7, clock_offset_s=-0.25)
+FACTS = GateFacts(
+    image_free_bytes=5_000_000_123,
+    state_free_bytes=1,
+    spool_bytes=7,
+    clock_offset_s=-0.25,
+    cached_images=2,
+    cached_bytes=9,
+)
 
 
 def samples(page: str) -> dict[str, float]:
@@ -60,6 +76,11 @@ def test_jobs_are_counted_by_outcome_verdict_and_stage(tmp_path: Path) -> None:
         "runner_agent_free_bytes state": 1,
         "runner_agent_clock_offset_seconds": -0.25,
         "runner_agent_isolation_level cpuset": 1,
+        "runner_agent_temperature_celsius": 61.5,
+        "runner_agent_canary_ratio alu": 1.25,
+        "runner_agent_canary_ratio calls": 1.0,
+        "runner_agent_image_cache_images": 2,
+        "runner_agent_image_cache_bytes": 9,
         "runner_agent_noise_floor_ratio": 0.01,
         "runner_agent_jobs_total none completed": 2,
         "runner_agent_iterations_total quiet": 6,
