@@ -5,7 +5,6 @@ asks, and is the same in every process.
 """
 
 import time
-from collections import Counter as Tally
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -58,7 +57,7 @@ class Telemetry:
         )
         self._runners = Gauge("bench_runners", "Runners by state.", ["state"], registry=registry)
 
-    def page(self, depths: Sequence[Mapping[str, Any]], states: Sequence[str], now_ms: int) -> bytes:
+    def page(self, depths: Sequence[Mapping[str, Any]], states: Mapping[str, int], now_ms: int) -> bytes:
         """The text that Prometheus reads, with the queue and the runners as they are now."""
         for gauge in (self._queue, self._oldest, self._runners):
             gauge.clear()
@@ -66,7 +65,7 @@ class Telemetry:
             self._queue.labels(row["spec"], "pending").set(row["pending"])
             self._queue.labels(row["spec"], "leased").set(row["leased"])
             self._oldest.labels(row["spec"]).set((now_ms - row["oldest_ms"]) / 1000 if row["oldest_ms"] else 0)
-        for state, count in Tally(states).items():
+        for state, count in states.items():
             self._runners.labels(state).set(count)
         return generate_latest(self.registry)
 

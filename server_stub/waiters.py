@@ -110,12 +110,10 @@ class Waiters:
 
     def wake_one(self, spec_id: int) -> None:
         """A job of this spec was queued: wake the longest idle of those that take it."""
-        queue = self._queues.get(spec_id, [])
-        while queue:
-            _, _, waiter = heapq.heappop(queue)
-            if waiter.armed and spec_id in waiter.spec_ids:
-                waiter.wake(spec_id)
-                return
+        waiter = self._first(spec_id)
+        if waiter is not None:
+            heapq.heappop(self._queues[spec_id])
+            waiter.wake(spec_id)
 
     def wake_runner(self, runner_id: int) -> None:
         """Something about this runner was changed: let its poll look at itself."""
@@ -139,11 +137,21 @@ class Waiters:
 
     def specs_wanted(self) -> list[int]:
         """The specs that anyone here waits for."""
-        return sorted({spec_id for waiter in self._parked.values() for spec_id in waiter.spec_ids})
+        return sorted(spec_id for spec_id in self._queues if self._first(spec_id) is not None)
 
     def runner_ids(self) -> list[int]:
         """The runners whose polls wait here."""
         return list(self._parked)
+
+    def _first(self, spec_id: int) -> Waiter | None:
+        """Who is next in line; entries of those that have left are dropped on the way."""
+        queue = self._queues.get(spec_id, [])
+        while queue:
+            _, _, waiter = queue[0]
+            if waiter.armed and spec_id in waiter.spec_ids:
+                return waiter
+            heapq.heappop(queue)
+        return None
 
     def _rebuild(self, spec_id: int) -> None:
         """Drop those that have left, and all but one entry of each that is there."""

@@ -1,6 +1,6 @@
 """Says why a job waits, in one word for machines and one sentence for its submitter. Pure: looks nothing up."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -71,14 +71,14 @@ class Waiting:
 
 
 def why_waiting(
-    states: Sequence[RunnerState], *, spec: str, position: int, not_before_s: float = 0, tier_blocked: bool = False
+    states: Mapping[RunnerState, int], *, spec: str, position: int, not_before_s: float = 0, tier_blocked: bool = False
 ) -> Waiting:
-    """Explain a wait. `states`: of all runners that hold the spec; `not_before_s`: what is left of a back-off."""
-    alive = [state for state in states if state is not RunnerState.REMOVED]
+    """Explain a wait. `states`: how many runners hold the spec in each; `not_before_s`: what is left of a back-off."""
+    alive = {state: count for state, count in states.items() if count and state is not RunnerState.REMOVED}
     useful = {RunnerState.IDLE, RunnerState.BUSY}
 
     def because(reason: WaitReason, message: str) -> Waiting:
-        return Waiting(reason, message, position, len(alive))
+        return Waiting(reason, message, position, sum(alive.values()))
 
     if not alive:
         return because(WaitReason.NO_RUNNER, f"no runner holds the spec {spec}")
@@ -93,7 +93,7 @@ def why_waiting(
     return because(WaitReason.SOON, f"number {position} in the queue, and a runner with the spec {spec} is idle")
 
 
-def _all_out(alive: Sequence[RunnerState], spec: str) -> tuple[WaitReason, str]:
+def _all_out(alive: Collection[RunnerState], spec: str) -> tuple[WaitReason, str]:
     if RunnerState.BLOCKED in alive:
         return WaitReason.BLOCKED, f"the runners with the spec {spec} take no work just now: see what they say"
     if {RunnerState.DRAINED, RunnerState.DRAINING}.intersection(alive):

@@ -107,13 +107,10 @@ def _retry(tx: "Tx", uuid: UUID) -> None:
 
 
 def _depths(tx: "Tx", lost_ms: int) -> list[dict[str, Any]]:
-    from collections import Counter
-
     from server_stub.store import job_reads
 
-    now_ms, rows = tx.now_ms(), job_reads.depths(tx)
+    rows = job_reads.depths(tx)
     for row in rows:
-        found = job_reads.runners(tx, spec_id=row["spec_id"])
-        row["runners"] = dict(Counter(job_reads.state_of(runner, now_ms, lost_ms) for runner in found))
+        row["runners"] = dict(job_reads.runner_states(tx, lost_ms, spec_id=row["spec_id"]))
         row["oldest"] = ago(row["oldest_ms"])
     return rows

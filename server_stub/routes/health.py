@@ -43,10 +43,9 @@ async def metrics(request: Request) -> Response:
         raise NotFoundError("metrics are switched off")
     lost_ms = round(state.settings.lost_s * 1000)
 
-    def read(tx: Tx) -> tuple[list[Row], list[str], int]:
-        now_ms = tx.now_ms()
-        states = [job_reads.state_of(row, now_ms, lost_ms) for row in job_reads.runners(tx)]
-        return job_reads.depths(tx), [str(one) for one in states], now_ms
+    def read(tx: Tx) -> tuple[list[Row], dict[str, int], int]:
+        states = job_reads.runner_states(tx, lost_ms)
+        return job_reads.depths(tx), {str(state): count for state, count in states.items()}, tx.now_ms()
 
     depths, states, now_ms = await state.database.read(read)
     telemetry = state.queue.telemetry

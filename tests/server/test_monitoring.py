@@ -21,7 +21,7 @@ def promtool(*arguments: str) -> None:
 
 def exported() -> set[str]:
     """Every name that a server process exports, also of what it has not counted yet."""
-    page = Telemetry().page([{"spec": "s", "pending": 1, "leased": 0, "oldest_ms": 0}], ["idle"], 0).decode()
+    page = Telemetry().page([{"spec": "s", "pending": 1, "leased": 0, "oldest_ms": 0}], {"idle": 1}, 0).decode()
     names: set[str] = set()
     for family in text_string_to_metric_families(page):
         names |= {family.name} if family.type == "gauge" else {family.name + "_total"}
