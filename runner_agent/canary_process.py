@@ -27,7 +27,7 @@ WORK_STEPS = 16
 
 _memory = memoryview(bytearray(os.urandom(4096)) * (MEMORY_BYTES // 4096))
 _modulus = (1 << 1024) - 105
-_exponent = (1 << 96) - 1
+_exponent = (1 << 64) - 1
 
 
 def alu() -> None:

@@ -1,9 +1,10 @@
 """Names the process that disturbed an iteration: which of those that may run on its CPUs ran most, and ran there last.
 
-Looked up when the hold begins and after each iteration in which the counters found that somebody ran: quiet ones cost
-nothing. A process that came and went in between cannot be named. Judges nothing.
+Looked up around a job's first iteration and around each that follows a disturbed one: a quiet host costs nothing. A
+process that came and went in between cannot be named. Judges nothing.
 """
 
+import os
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from runner_agent.host import HostFiles
 from runner_protocol.results import Verdict
 
 PROCESSES_MAX = 20_000
+STAT_BYTES_MAX = 4096
 FOREIGN = "foreign_cpu"
 """The code of the reason that asks for a name."""
 
@@ -29,8 +31,24 @@ class Ran:
 
 def processes(files: HostFiles) -> dict[int, Ran]:
     """All of them, kernel threads included, by number."""
-    found = (parse(files.read(path)) for path in files.list("/proc/[0-9]*/stat")[:PROCESSES_MAX])
+    root = files.at("/proc")
+    numbers = [name for name in os.listdir(root) if name.isdecimal()]  # noqa: PTH208  Numbers, not paths.
+    found = (parse(_stat(f"{root}/{number}/stat")) for number in numbers[:PROCESSES_MAX])
     return dict(each for each in found if each is not None)
+
+
+def _stat(path: str) -> str | None:
+    """Without a detour: this is done for every process, while the command runs."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        return os.read(descriptor, STAT_BYTES_MAX).decode(errors="replace")
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
 
 
 def parse(stat: str | None) -> tuple[int, Ran] | None:
@@ -43,9 +61,10 @@ def parse(stat: str | None) -> tuple[int, Ran] | None:
     return int(number), Ran(name, int(fields[11]) + int(fields[12]), int(fields[36]))
 
 
-def named(verdict: Verdict, before: Mapping[int, Ran], files: HostFiles, cpus: AbstractSet[int]) -> Verdict:
+def named(
+    verdict: Verdict, before: Mapping[int, Ran], after: Mapping[int, Ran], files: HostFiles, cpus: AbstractSet[int]
+) -> Verdict:
     """The verdict with a name where others ran."""
-    after = processes(files)
     name = next((ran.name for pid, ran in suspects(before, after, cpus) if _may_run(files, pid, cpus)), None)
     reasons = [
         reason.model_copy(update={"culprit": name}) if reason.code == FOREIGN else reason for reason in verdict.reasons

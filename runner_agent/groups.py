@@ -173,10 +173,3 @@ class Groups:
             path: Path = self._files.at(directory)
             if path.is_dir():
                 clear_group(path)
-
-    def members(self, group: IterationGroup) -> list[int]:
-        """Every process in an iteration's group and beneath."""
-        pids: list[int] = []
-        for path in self._files.list(f"{group.directories[0]}/**/cgroup.procs"):
-            pids += map(int, (self._files.read(path) or "").split())
-        return pids

@@ -4,8 +4,9 @@ Keeps the promise of `bench.Bench`; `isolation.py` makes and ends it. From `begi
 benchmark's CPUs.
 """
 
+import os
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -15,7 +16,7 @@ import structlog
 from runner_agent.bench import Observation, Placement
 from runner_agent.canary import Canaries
 from runner_agent.counters import Passage, Reading, passage
-from runner_agent.cpu_list import cpu_list, parse_cpu_list
+from runner_agent.cpu_list import cpu_list
 from runner_agent.culprits import FOREIGN, Ran, named, processes
 from runner_agent.facts import CpuPlan
 from runner_agent.groups import Groups, GroupsUnavailable, IterationGroup
@@ -23,7 +24,7 @@ from runner_agent.host import HostFiles
 from runner_agent.trust import Limits, judge
 from runner_agent.vigil import Vigil
 from runner_agent.watch import KernelLog, Sentinel, Watch
-from runner_protocol.results import IsolationRecord
+from runner_protocol.results import IsolationRecord, Verdict
 
 log = structlog.get_logger()
 
@@ -53,10 +54,20 @@ class Round:
     group: IterationGroup | None = None
     before: Reading | None = None
     started: Reading | None = None
-    vigil: Vigil[Reading] | None = None
-    """Reads the counters when the command ends, which is before the engine says so."""
+    processes: Mapping[int, Ran] | None = None
+    """As they were when the command began; none where nobody looks for a culprit."""
+    vigil: Vigil["Look"] | None = None
+    """Looks when the command ends, which is before the engine says so."""
     misplaced: tuple[str, ...] = ()
     songs: list[dict[str, int]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What was read at the end of an iteration."""
+
+    reading: Reading
+    processes: Mapping[int, Ran] | None
 
 
 class HeldBench:
@@ -75,8 +86,8 @@ class HeldBench:
             stack.callback(self._sentinel.close)
         self._cpus = sorted(held.plan.benchmark)
         self._round = Round()
-        self._processes: Mapping[int, Ran] = processes(held.files)
-        """As they were when somebody was last looked for."""
+        self._wary = True
+        """Whether somebody ran on our CPUs in the last iteration: only then is the next one's culprit looked for."""
 
     @property
     def cpus(self) -> tuple[int, ...]:
@@ -125,26 +136,39 @@ class HeldBench:
         self._log.skip()
         if self._sentinel is not None:
             self._sentinel.heard()
-        now.before = self._watch.reading()
+        now.before = self._watch.reading(brief=True)
 
     async def started(self, pid: int) -> None:
         """Read again: from here on whatever else runs on these CPUs is not the engine that starts the container."""
         now = self._round
         now.started = self._watch.reading()
-        if self._held.files.live:
-            now.vigil = Vigil(pid, self._watch.reading)
+        now.vigil = Vigil(pid, self._look)
         now.misplaced = tuple(self._strays(pid))
+        if self._wary:
+            now.processes = processes(self._held.files)
+
+    def _look(self) -> Look:
+        return Look(self._watch.reading(), processes(self._held.files) if self._wary else None)
 
     async def end(self) -> Observation:
         """The counters first, unless they were read when the command ended; the canaries after them."""
         now, held = self._round, self._held
         if now.before is None:
             return await self._free(Observation(judge(Passage(wall_ns=0, cpus=len(self._cpus)))))
-        after = (now.vigil and now.vigil.close()) or self._watch.reading()
+        last = (now.vigil and now.vigil.close()) or self._look()
         now.songs.append(self._sing())
-        seen = passage(now.before, now.started, after, cpus=len(held.plan.held), word=held.word)
-        verdict = judge(self._completed(seen), held.limits)
-        return await self._free(Observation(verdict, cpu_ns=seen.own_ns, memory_peak_bytes=after.memory_peak_bytes))
+        seen = passage(now.before, now.started, last.reading, cpus=len(held.plan.held), word=held.word)
+        verdict = self._named(judge(self._completed(seen), held.limits), last)
+        peak_bytes = last.reading.memory_peak_bytes
+        return await self._free(Observation(verdict, cpu_ns=seen.own_ns, memory_peak_bytes=peak_bytes))
+
+    def _named(self, verdict: Verdict, last: Look) -> Verdict:
+        """With whoever ran on our CPUs, if anybody did and was looked for."""
+        before, files = self._round.processes, self._held.files
+        self._wary = any(reason.code == FOREIGN for reason in verdict.reasons)
+        if not self._wary or before is None or last.processes is None:
+            return verdict
+        return named(verdict, before, last.processes, files, self._held.plan.held)
 
     def _completed(self, seen: Passage) -> Passage:
         """With what is no counter."""
@@ -164,20 +188,15 @@ class HeldBench:
         )
 
     async def _free(self, observation: Observation) -> Observation:
-        """Name who disturbed, if anybody did, and remove the iteration's cgroup."""
-        return await anyio.to_thread.run_sync(self._freed, observation)
+        """Remove the iteration's cgroup."""
+        await anyio.to_thread.run_sync(self._freed)
+        return observation
 
-    def _freed(self, observation: Observation) -> Observation:
+    def _freed(self) -> None:
         self._watch.let_go()
         if self._round.group is not None and self._held.groups is not None:
             self._held.groups.remove(self._round.group)
         self._round = Round()
-        if all(reason.code != FOREIGN for reason in observation.verdict.reasons):
-            return observation
-        files = self._held.files
-        verdict = named(observation.verdict, self._processes, files, self._held.plan.held)
-        self._processes = processes(files)
-        return replace(observation, verdict=verdict)
 
     def _sing(self) -> dict[str, int]:
         canaries = self._held.canaries
@@ -185,11 +204,16 @@ class HeldBench:
 
     def _strays(self, pid: int) -> Iterator[str]:
         """Threads of the container that the kernel would let run outside of the benchmark's CPUs."""
-        files, groups, group = self._held.files, self._held.groups, self._round.group
-        pids = [pid] if groups is None or group is None else groups.members(group)
-        tasks = (path for each in pids or [pid] for path in files.list(f"/proc/{each}/task/[0-9]*/status"))
-        for _, path in zip(range(THREADS_CHECKED_MAX), tasks, strict=False):
-            fields = dict(line.split(":\t", 1) for line in (files.read(path) or "").splitlines() if ":\t" in line)
-            allowed = fields.get("Cpus_allowed_list")
-            if allowed is not None and not parse_cpu_list(allowed) <= self._held.plan.benchmark:
-                yield f"{fields.get('Name')} ({allowed})"
+        # Asked of the kernel: to read /proc/PID/status takes a hundred times as long, and the command runs already.
+        for thread in _threads(pid)[:THREADS_CHECKED_MAX]:
+            with suppress(OSError):  # It has ended meanwhile.
+                allowed = frozenset(os.sched_getaffinity(thread))
+                if not allowed <= self._held.plan.benchmark:
+                    yield f"{self._held.files.read(f'/proc/{thread}/comm')} ({cpu_list(allowed)})"
+
+
+def _threads(pid: int) -> list[int]:
+    try:
+        return [int(name) for name in os.listdir(f"/proc/{pid}/task")]  # noqa: PTH208  Numbers, not paths.
+    except OSError:
+        return []

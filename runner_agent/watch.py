@@ -106,8 +106,8 @@ class Watch:
             if kept is not None:
                 kept.close()
 
-    def reading(self) -> Reading:
-        """All of it, now. The clocks and the run times are read together, the rest around them."""
+    def reading(self, *, brief: bool = False) -> Reading:
+        """All of it, now; `brief`: but the interrupts, which take as long as all the rest."""
         stat, vmstat = self._stat.text() or "", self._vmstat.text() or ""
         cpu_stat = self._of_group("cpu.stat")
         ran_ns, step_ns = self._ran(stat)
@@ -123,7 +123,7 @@ class Watch:
             cpu_wait_ns=counters.read(self._of_group("cpu.pressure"), counters.pressure_ns),
             io_wait_ns=counters.read(self._of_group("io.pressure"), counters.pressure_ns),
             memory_wait_ns=counters.read(self._of_group("memory.pressure"), counters.pressure_ns),
-            interrupts=self._interrupted(),
+            interrupts=None if brief else self._interrupted(),
             swapped_pages=_sum(counters.keyed(vmstat, key) for key in ("pswpin", "pswpout")),
             oom_kills=counters.keyed(vmstat, "oom_kill"),
             thermal_throttles=_sum(_whole(kept) for kept in self._throttles),

@@ -7,7 +7,7 @@ import pytest
 
 from runner_agent import counters
 from runner_agent.counters import Reading, passage
-from runner_agent.culprits import Ran, named, parse, suspects
+from runner_agent.culprits import Ran, named, parse, processes, suspects
 from runner_agent.host import HostFiles
 from runner_agent.watch import SICK, KeptFile, KernelLog, Sentinel, Watch
 from runner_protocol.results import Reason, Verdict, Word
@@ -223,7 +223,9 @@ def test_the_culprit_ran_there_may_run_there_and_gained_most(tmp_path: Path) -> 
     verdict = Verdict(
         word=Word.DISTURBED, reasons=[Reason(code="foreign_cpu", message="m"), Reason(code="oom", message="m")]
     )
-    found = named(verdict, before, HostFiles(tmp_path), frozenset({2, 3}))
+    files = HostFiles(tmp_path)
+    assert processes(files) == after
+    found = named(verdict, before, after, files, frozenset({2, 3}))
     assert [reason.culprit for reason in found.reasons] == ["make", None]
 
 
