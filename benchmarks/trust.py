@@ -10,18 +10,22 @@ hold it, with nothing tuned. What was measured, with the truth beside it, goes t
 
 import argparse
 import json
+import logging
 import math
 import random
 import statistics
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import anyio
+import structlog
 from noise.stage import Phase, Worker, facts, neighbour, worker
 
 from runner_agent import groups, isolation
@@ -39,18 +43,35 @@ SPEC = Spec(uuid=uuid.UUID(int=1), name="trust", slug="trust", cpu=1, memory=256
 WORKS = ("alu", "memory")
 # Not the agent's own: one that works on this host meanwhile would clear our cgroups with its leftovers.
 GROUP = "trust"
-# Which CPU each neighbour sits on: the benchmark's own, or the one that keeps house.
-NEIGHBOURS = {
-    "spinner": "same",
-    "bursts": "same",
-    "memory": "other",
-    "fsync": "same",
-    "interrupts": "other",
-    "packets": "same",
-}
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """Which neighbour is put where, beside which work."""
+
+    name: str
+    kind: str | None = None
+    same: bool = False
+    """On the benchmark's own CPU; else on the one that keeps house."""
+    works: tuple[str, ...] = WORKS
+
+
+CONDITIONS = (
+    Condition("quiet", works=("alu", "memory", "disk")),
+    Condition("spinner", "spinner", same=True),
+    Condition("bursts", "bursts", same=True),
+    Condition("memory", "memory"),
+    Condition("fsync", "fsync", same=True),
+    Condition("fsync, disk", "fsync", works=("disk",)),
+    Condition("interrupts", "interrupts"),
+    Condition("packets", "packets", same=True),
+    Condition("quiet again", works=("alu", "memory", "disk")),
+)
 # The marks that the programs are held against.
 RECALL_MIN, FALSE_MAX, GAIN_MIN, FOUND_MIN = 0.90, 0.10, 5.0, 0.90
 WATCH_MS_MAX, CANARIES_MS_MAX = 1.0, 5.0
+# Fewer say nothing about a share of 90 %: the neighbour does not bite on this host.
+SLOWED_MIN = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,43 +91,67 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
+class Usual:
+    """What a kind of work takes when nobody is beside it."""
+
+    median_ns: float
+    limit_ns: float
+    """No quiet iteration takes longer, but for one in a hundred."""
+
+    def slowed(self, each: Seen) -> bool:
+        """Whether a neighbour truly slowed it: beyond what quiet work takes, and by no more than its bursts explain.
+
+        A neighbour cannot take more time than it was there. What is slower than that, somebody else has slowed whose
+        bursts nobody wrote down, such as the hypervisor.
+        """
+        return each.wall_ns > self.limit_ns and each.overlap_ns >= each.wall_ns - self.median_ns
+
+
+def usual(times_ns: Sequence[int]) -> Usual:
+    """Of quiet times. Less than five per cent is never called slow."""
+    middle = statistics.median(times_ns)
+    return Usual(middle, max(1.05 * middle, statistics.quantiles(times_ns, n=100)[98]))
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """One condition, summed up."""
 
     iterations: int
     slowed: int
     caught: int
-    quiet: int
+    untouched: int
     """Iterations that no burst touched."""
-    false: int
+    flagged: int
     """Of these, called disturbed."""
+    reasons: dict[str, int]
+    """For which the untouched ones were called so."""
+
+    @property
+    def recall(self) -> float | None:
+        """Of those truly slowed; none where there were too few."""
+        return self.caught / self.slowed if self.slowed >= SLOWED_MIN else None
 
 
-def usual(times_ns: Sequence[int]) -> tuple[float, float]:
-    """The median of quiet times, and from where on a time cannot be quiet: five per cent, or what noise explains."""
-    middle = statistics.median(times_ns)
-    spread = 1.4826 * statistics.median(abs(each - middle) for each in times_ns)
-    return middle, middle + max(0.05 * middle, 3 * spread)
-
-
-def summed(seen: Sequence[Seen], limits_ns: dict[str, float]) -> Row:
-    """Slowed is what a burst touched and what took longer than quiet work can."""
-    slowed = [each for each in seen if each.overlap_ns and each.wall_ns > limits_ns[each.work]]
+def summed(seen: Sequence[Seen], of_work: Mapping[str, Usual]) -> Row:
+    """Truth against verdicts."""
+    slowed = [each for each in seen if of_work[each.work].slowed(each)]
     untouched = [each for each in seen if not each.overlap_ns]
+    flagged = [each for each in untouched if each.word == Word.DISTURBED]
     return Row(
         iterations=len(seen),
         slowed=len(slowed),
         caught=sum(each.word == Word.DISTURBED for each in slowed),
-        quiet=len(untouched),
-        false=sum(each.word == Word.DISTURBED for each in untouched),
+        untouched=len(untouched),
+        flagged=len(flagged),
+        reasons=dict(Counter(code for each in flagged for code in each.reasons).most_common()),
     )
 
 
 def with_truth(seen: Sequence[Seen], phases: Sequence[Phase]) -> list[Seen]:
     """Each iteration with how much of a burst fell into it."""
     return [
-        Seen(**{**asdict(each), "overlap_ns": sum(phase.overlap_ns(each.begin_ns, each.end_ns) for phase in phases)})
-        for each in seen
+        replace(each, overlap_ns=sum(phase.overlap_ns(each.begin_ns, each.end_ns) for phase in phases)) for each in seen
     ]
 
 
@@ -127,43 +172,53 @@ async def observed(bench: Bench, doer: Worker, number: int, condition: str, work
 
 
 async def recall(rounds: int) -> bool:
-    """Every neighbour beside both kinds of work."""
+    """Every neighbour beside each kind of work."""
     plan, everything = planned(), list[Seen]()
-    with tempfile.TemporaryDirectory() as state, worker(min(plan.benchmark)) as doer:
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as state, worker(min(plan.benchmark)) as doer:
         host = BenchHost(Path("/"), IsolationSettings(tune=False, group=GROUP), Path(state), facts())
         async with host.hold(SPEC) as bench:
             print(f"isolation {bench.record.level.value}: {bench.record.note}")
-            for condition in ("quiet", *NEIGHBOURS, "quiet again"):
-                cpu = min(plan.benchmark if NEIGHBOURS.get(condition) == "same" else plan.housekeeping)
-                with neighbour(condition if condition in NEIGHBOURS else None, cpu) as phases:
-                    turns = [work for _ in range(rounds) for work in WORKS]
-                    seen = [await observed(bench, doer, place, condition, work) for place, work in enumerate(turns)]
+            for condition in CONDITIONS:
+                cpu = min(plan.benchmark if condition.same else plan.housekeeping)
+                with neighbour(condition.kind, cpu) as phases:
+                    turns = [work for _ in range(rounds) for work in condition.works]
+                    seen = [await observed(bench, doer, place, condition.name, it) for place, it in enumerate(turns)]
                 everything += with_truth(seen, phases)
+    keep("recall", [asdict(each) for each in everything])
     return told_recall(everything)
 
 
 def told_recall(everything: Sequence[Seen]) -> bool:
-    """Print the table and keep the truth; whether every mark was met."""
-    keep("recall", [asdict(each) for each in everything])
+    """Print the table; whether every mark was met."""
     calm = [each for each in everything if each.condition.startswith("quiet")]
-    limits_ns = {work: usual([each.wall_ns for each in calm if each.work == work])[1] for work in WORKS}
-    for work in WORKS:
-        middle, limit = usual([each.wall_ns for each in calm if each.work == work])
-        print(f"{work:8} quiet median {middle / 1e6:.1f} ms; slowed from {limit / middle - 1:+.1%} on")
-    print(f"{'neighbour':12} {'iterations':>10} {'slowed':>7} {'caught':>7} {'recall':>7}  false flags")
+    works = dict.fromkeys(each.work for each in calm)
+    of_work = {work: usual([each.wall_ns for each in calm if each.work == work]) for work in works}
+    for work, found in of_work.items():
+        print(f"{work:8} quiet median {found.median_ns / 1e6:.1f} ms; slowed beyond {found.limit_ns / 1e6:.1f} ms")
+    print(f"\n{'neighbour':12} {'slowed':>8} {'caught':>7} {'recall':>7} {'untouched':>10} {'flagged':>8}  for")
     rows = {
-        name: summed([each for each in everything if each.condition == name], limits_ns)
+        name: summed([each for each in everything if each.condition == name], of_work)
         for name in dict.fromkeys(each.condition for each in everything)
     }
     for name, row in rows.items():
-        share = f"{row.caught / row.slowed:.1%}" if row.slowed else "-"
-        false = f"{row.false} of {row.quiet} untouched ({row.false / max(row.quiet, 1):.1%})"
-        print(f"{name:12} {row.iterations:10} {row.slowed:7} {row.caught:7} {share:>7}  {false}")
-    quiet = summed(calm, limits_ns)
-    met = all(row.caught >= RECALL_MIN * row.slowed for row in rows.values())
-    fine = quiet.false <= FALSE_MAX * quiet.quiet
-    print(f"recall ≥ {RECALL_MIN:.0%} under each neighbour: {met}; false flags when quiet ≤ {FALSE_MAX:.0%}: {fine}")
-    return met and fine
+        share = "-" if row.recall is None else f"{row.recall:.1%}"
+        why = ", ".join(f"{code} {count}" for code, count in row.reasons.items())
+        print(f"{name:12} {row.slowed:8} {row.caught:7} {share:>7} {row.untouched:10} {row.flagged:8}  {why}")
+    quiet = summed(calm, of_work)
+    shares = [row.recall for row in rows.values() if row.recall is not None]
+    worst = min(shares, default=0.0)
+    print(f"('-': fewer than {SLOWED_MIN} were slowed)\n")
+    met = mark(
+        f"least recall of {len(shares)} neighbours", f"{worst:.1%}", f"≥ {RECALL_MIN:.0%}", met=worst >= RECALL_MIN
+    )
+    false = quiet.flagged / quiet.untouched
+    return mark("flagged when quiet", f"{false:.1%}", f"≤ {FALSE_MAX:.0%}", met=false <= FALSE_MAX) and met
+
+
+def mark(what: str, found: str, wanted: str, *, met: bool) -> bool:
+    """One line of the judgement."""
+    print(f"{'met   ' if met else 'MISSED'}  {what}: {found} (mark: {wanted})")
+    return met
 
 
 def errors(trials: int, count: int, sample: Callable[[], int]) -> tuple[list[float], list[float]]:
@@ -189,24 +244,30 @@ def _ratio(one: tuple[Variant, int], two: tuple[Variant, int]) -> float:
 
 
 def pairs(trials: int) -> bool:
-    """A against A beside a bursty memory neighbour; then A against A with three per cent more."""
+    """A against A beside a bursty memory neighbour; then A against A with three per cent more, and nobody beside."""
     plan = planned()
     with worker(min(plan.benchmark)) as doer:
         with neighbour("memory", min(plan.housekeeping)):
             blocks, together = errors(trials, 20, lambda: doer.do("memory"))
-        in_blocks, in_pairs = spread(blocks), spread(together)
-        print(f"A/A beside bursts on the memory, 20 + 20 runs, {trials} trials: standard deviation of the ratio")
-        print(f"  in blocks {in_blocks:.1%}, in pairs {in_pairs:.1%}: {in_blocks / in_pairs:.1f} times smaller")
-        tests = [more(doer, work, trial) for work in WORKS for trial in range(trials)]
-    found = sum(bool(each["found"]) for each in tests)
-    alarms = sum(bool(each["alarm"]) for each in tests)
-    print(f"A + 3 %, 30 pairs: found in {found} of {len(tests)} trials ({found / len(tests):.0%})")
-    print(f"A, 30 pairs: {alarms} of {len(tests)} called a difference ({alarms / len(tests):.0%})")
+        tests = [more(doer, work, trial) for trial in range(trials) for work in WORKS]
     keep("pairs", {"blocks": blocks, "pairs": together, "tests": tests})
-    return in_blocks >= GAIN_MIN * in_pairs and found >= FOUND_MIN * len(tests)
+    in_blocks, in_pairs = spread(blocks), spread(together)
+    found = sum(bool(each["found"]) for each in tests) / len(tests)
+    alarms = sum(bool(each["alarm"]) for each in tests) / len(tests)
+    print(f"A/A beside bursts on the memory, 20 + 20 runs, {trials} trials: how far the ratio is off, root mean square")
+    print(f"  blocks {in_blocks:.1%} · pairs {in_pairs:.1%}")
+    for work in WORKS:
+        those = [each for each in tests if each["work"] == work]
+        hits, median = sum(bool(each["found"]) for each in those), statistics.median(each["ratio"] for each in those)
+        effect = statistics.median(each["detectable"] for each in those)
+        print(f"A + 3 %, {work}: found in {hits} of {len(those)}, median {median - 1:+.2%}, detectable {effect:.2%}")
+    print(f"A, 30 pairs: {alarms:.0%} called a difference (5 % are chance)\n")
+    gain = in_blocks / in_pairs
+    met = mark("A/A error, blocks over pairs", f"{gain:.1f}", f"≥ {GAIN_MIN:g}", met=gain >= GAIN_MIN)
+    return mark("+3 % found with 30 pairs", f"{found:.0%}", f"≥ {FOUND_MIN:.0%}", met=found >= FOUND_MIN) and met
 
 
-def more(doer: Worker, work: str, trial: int) -> dict[str, float | bool | str]:
+def more(doer: Worker, work: str, trial: int) -> dict[str, Any]:
     """Thirty pairs with a candidate that does three per cent more, and thirty with one that does not."""
     slower = compared(paired(30, trial, lambda it: doer.do(work, 1.03 if it is Variant.CANDIDATE else 1.0)))
     same = compared(paired(30, trial, lambda _: doer.do(work)))
@@ -215,6 +276,7 @@ def more(doer: Worker, work: str, trial: int) -> dict[str, float | bool | str]:
         "ratio": slower.ratio,
         "lower": slower.ratio_lower,
         "upper": slower.ratio_upper,
+        "detectable": slower.minimum_detectable_effect,
         "found": slower.p_value < 0.05 and slower.ratio > 1,
         "same": same.ratio,
         "alarm": same.p_value < 0.05,
@@ -236,10 +298,11 @@ async def cost(rounds: int) -> bool:
             async with BenchHost(Path("/"), settings, Path(state), facts()).hold(SPEC) as bench:
                 results[canaries] = statistics.median([await watched_ms(bench, doer, each) for each in range(rounds)])
     watch_ms, canaries_ms = results[False], results[True] - results[False]
-    print(f"all watching: {watch_ms:.2f} ms an iteration (mark: {WATCH_MS_MAX:.0f} ms)")
-    print(f"canaries before and after: {canaries_ms:.2f} ms, {canaries_ms:.1f} % of 100 ms (mark: 5 %)")
     keep("cost", {"watch_ms": watch_ms, "canaries_ms": canaries_ms})
-    return watch_ms <= WATCH_MS_MAX and canaries_ms <= CANARIES_MS_MAX
+    cheap = watch_ms <= WATCH_MS_MAX
+    met = mark("watching an iteration", f"{watch_ms:.2f} ms", f"≤ {WATCH_MS_MAX:g} ms", met=cheap)
+    cheap = canaries_ms <= CANARIES_MS_MAX
+    return mark("canaries of an iteration", f"{canaries_ms:.2f} ms", f"≤ {CANARIES_MS_MAX:g} ms", met=cheap) and met
 
 
 async def watched_ms(bench: Bench, doer: Worker, number: int) -> float:
@@ -300,6 +363,7 @@ def main() -> int:
     parser.add_argument("what", choices=("recall", "pairs", "cost"))
     parser.add_argument("--rounds", type=int, help="how often; the defaults take a few minutes")
     given = parser.parse_args()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     with timed():
         match given.what:
             case "recall":

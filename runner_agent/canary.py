@@ -17,11 +17,14 @@ from statistics import quantiles
 from types import TracebackType
 from typing import Self
 
-NAMES = ("alu", "memory", "calls")
+NAMES = ("alu", "memory", "calls", "disk")
 PROGRAM = Path(__file__).with_name("canary_process.py")
 
 # A canary takes some 2 ms. One that has not come back after this is stuck behind a real-time thread.
 ANSWER_S_MAX = 2.0
+
+# One block. Faster is no disk but memory; a slower one would make the watching as long as what is watched.
+DISK_NS_MIN, DISK_NS_MAX = 20_000, 2_000_000
 
 # How far back "usual" reaches. Long enough that a burst cannot become usual, short enough to follow a warm host.
 HISTORY_MAX = 200
@@ -41,16 +44,17 @@ class Gaps:
 
 
 class Canaries:
-    """A helper process and what it usually takes. Use as a context manager."""
+    """A helper process and what it usually takes. Use as a context manager. `directory`: on the disk to be asked."""
 
-    def __init__(self, usual_ns: Mapping[str, float] | None = None) -> None:
+    def __init__(self, directory: Path | None = None, usual_ns: Mapping[str, float] | None = None) -> None:
+        self._directory = directory
         self._stored = dict(usual_ns or {})
         self._history: dict[str, deque[int]] = {name: deque(maxlen=HISTORY_MAX) for name in NAMES}
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         # -I -S: no site packages, no environment; starts in a few milliseconds.
-        command = [sys.executable, "-I", "-S", str(PROGRAM)]
+        command = [sys.executable, "-I", "-S", str(PROGRAM), *([str(self._directory)] if self._directory else [])]
         self._process = subprocess.Popen(  # noqa: S603  Our own interpreter and file.
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
         )
@@ -83,11 +87,14 @@ class Canaries:
             self.sing(cpu)  # The first touches the memory.
             for _ in range(TUNE_UP_SONGS):
                 self.learn(self.sing(cpu))
+        if not DISK_NS_MIN <= self.heard_ns.get("disk", 0) <= DISK_NS_MAX:
+            self._directory = None
+            self._history["disk"].clear()
 
     def sing(self, cpu: int) -> dict[str, int]:
         """Nanoseconds of each canary on one CPU; empty where the helper cannot get there or does not answer."""
-        numbers = self._ask(f"{cpu}")
-        return dict(zip(NAMES, numbers, strict=True)) if len(numbers) == len(NAMES) else {}
+        numbers = self._ask(f"{cpu} disk" if self._directory else f"{cpu}")
+        return dict(zip(NAMES, numbers, strict=False))
 
     def work(self, cpu: int) -> int | None:
         """Nanoseconds of a fixed piece of work on one CPU."""
@@ -134,6 +141,6 @@ class Canaries:
 
     def ratios(self, songs: Iterable[Mapping[str, int]]) -> dict[str, float]:
         """The slowest of the songs, each canary as a multiple of what is usual."""
-        usual = self.usual_ns
-        heard = [song for song in songs if song]
-        return {name: max(song[name] for song in heard) / ns for name, ns in usual.items()} if heard else {}
+        heard = list(songs)
+        slowest = {name: max((song[name] for song in heard if name in song), default=None) for name in NAMES}
+        return {name: ns / usual for name, usual in self.usual_ns.items() if (ns := slowest[name]) is not None}

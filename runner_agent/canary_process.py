@@ -2,11 +2,13 @@
 
 Reads one line from stdin, goes to the CPU that it names, and answers with one line:
 
-    CPU                 nanoseconds of each canary
+    CPU                 nanoseconds of each canary but the disk's
+    CPU disk            the same, with the disk's at the end
     CPU work            nanoseconds of one fixed piece of work, some ten milliseconds
     CPU gaps SECONDS    only looks at the clock: nanoseconds of all gaps, of the longest, how many, of everything
 
-Ends when stdin is closed, so that it cannot outlive the agent. Waiting costs nothing: it sleeps in a read.
+The argument is a directory on the disk that is asked. Ends when stdin is closed, so that it cannot outlive the agent.
+Waiting costs nothing: it sleeps in a read.
 
 Each canary is done several times and the fastest counts: the first one warms up caches and clock.
 """
@@ -15,12 +17,16 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
 
 REPEATS = 3
 # Beyond a core's own caches on anything built in the last ten years, and within the shared one of most.
 MEMORY_BYTES = 3 << 20
 CACHE_LINE_BYTES = 64
 CALLS = 200
+DISK_REPEATS = 2
+BLOCK = b"canary" * 682
 # One round of looking takes a tenth of this; what is longer, somebody else has used.
 GAP_NS_MIN = 2000
 WORK_STEPS = 16
@@ -46,10 +52,24 @@ def calls() -> None:
         os.getppid()
 
 
-def fastest_ns(work: Callable[[], None]) -> int:
+def disk() -> None:
+    """A block that the disk must have: slows down when others fill its queue. Always the same place of one file."""
+    os.pwrite(_file(), BLOCK, 0)
+    os.fdatasync(_file())
+
+
+@cache
+def _file() -> int:
+    descriptor = os.open(sys.argv[1], os.O_TMPFILE | os.O_RDWR, 0o600)
+    os.pwrite(descriptor, BLOCK, 0)
+    os.fsync(descriptor)
+    return descriptor
+
+
+def fastest_ns(work: Callable[[], None], repeats: int = REPEATS) -> int:
     """The least of a few."""
     times = []
-    for _ in range(REPEATS):
+    for _ in range(repeats):
         start = time.perf_counter_ns()
         work()
         times.append(time.perf_counter_ns() - start)
@@ -87,7 +107,10 @@ def asked(words: list[str]) -> str:
         case ["gaps", seconds]:
             return " ".join(map(str, gaps_ns(float(seconds))))
         case _:
-            return f"{fastest_ns(alu)} {fastest_ns(memory)} {fastest_ns(calls)}"
+            times = [fastest_ns(work) for work in (alu, memory, calls)]
+            with suppress(OSError):  # A full disk silences one canary, not all.
+                times += [fastest_ns(disk, DISK_REPEATS)] if words else []
+            return " ".join(map(str, times))
 
 
 def answer(text: str) -> None:

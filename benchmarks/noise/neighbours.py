@@ -115,8 +115,10 @@ def main(kind: str, cpu: str, truth: str, seed: str = "61016") -> None:
         print("ready", flush=True)
         while os.getppid() == parent:
             begin_ns = time.monotonic_ns()
+            file.write(f"{begin_ns} ")
+            file.flush()  # A burst that is cut short was there all the same.
             burst(begin_ns + round(chance.uniform(*busy_s) * 1e9))
-            file.write(f"{begin_ns} {time.monotonic_ns()}\n")
+            file.write(f"{time.monotonic_ns()}\n")
             time.sleep(chance.uniform(*rest_s))
 
 

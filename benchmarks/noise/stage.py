@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -138,10 +139,10 @@ def neighbour(kind: str | None, cpu: int) -> Iterator[list[Phase]]:
         finally:
             process.kill()
             process.communicate()
-            phases += read_truth(Path(truth.name).read_text().splitlines())
+            phases += read_truth(Path(truth.name).read_text().splitlines(), time.monotonic_ns())
 
 
-def read_truth(lines: Sequence[str]) -> list[Phase]:
-    """The bursts; the last line may be cut short, since the neighbour was killed."""
-    pairs = [line.split() for line in lines]
-    return [Phase(int(pair[0]), int(pair[1])) for pair in pairs if len(pair) == 2]
+def read_truth(lines: Sequence[str], now_ns: int) -> list[Phase]:
+    """The bursts. The last one may have no end: the neighbour was killed, just now."""
+    bursts = [[int(word) for word in line.split()] for line in lines]
+    return [Phase(begin_ns, *(ends_ns or [now_ns])) for begin_ns, *ends_ns in bursts]

@@ -5,16 +5,20 @@ Imports nothing of ours. `SHARE` scales the amount: 1.03 is three per cent more.
 
 import os
 import sys
+import tempfile
 import time
 
 MEMORY_BYTES = 32 << 20
 MEMORY_PASSES = 3
 ALU_STEPS = 25
 PIECES = 100
+BLOCKS = 60
+BLOCK_BYTES = 4096
 
 _memory = memoryview(bytearray(os.urandom(4096)) * (MEMORY_BYTES // 4096))
 _modulus = (1 << 1024) - 105
 _exponent = (1 << 256) - 1
+_file = tempfile.NamedTemporaryFile(dir="/var/tmp")  # noqa: SIM115  It lives as long as this process.
 
 
 def alu(share: float) -> None:
@@ -31,7 +35,14 @@ def memory(share: float) -> None:
         _memory[place : place + step : 64].tobytes()
 
 
-WORKS = {"alu": alu, "memory": memory}
+def disk(share: float) -> None:
+    """Blocks that the disk must have, one after the other."""
+    for place in range(round(BLOCKS * share)):
+        os.pwrite(_file.fileno(), b"x" * BLOCK_BYTES, place * BLOCK_BYTES)
+        os.fsync(_file.fileno())
+
+
+WORKS = {"alu": alu, "memory": memory, "disk": disk}
 
 
 def main() -> None:

@@ -42,7 +42,7 @@ def calibration(noise: float = 0.01) -> Calibration:
         taken="2026-01-01T00:00:00+00:00",
         kernel="6.1",
         microcode="0x1",
-        canary_ns={"alu": 100_000.0, "memory": 200_000.0},
+        canary_ns={"alu": 100_000.0, "memory": 200_000.0, "disk": 300_000.0},
         gaps=[GapRecord(cpu=3, stolen_ppm=120, longest_us=55.5, gaps_per_s=250)],
         samples_ns=samples,
         **self_test(samples).model_dump(),
@@ -98,6 +98,7 @@ def test_a_new_calibration_ends_the_drift(tmp_path: Path) -> None:
     ("canary_ns", "lines"),
     [
         ({"alu": 100_000.0, "memory": 215_000.0}, []),
+        ({"disk": 900_000.0}, []),
         ({"alu": 115_000.0}, ["alu canary: 100 µs when calibrated, 115 µs now"]),
         ({"memory": 150_000.0}, ["memory canary: 200 µs when calibrated, 150 µs now"]),
         ({"calls": 1.0}, []),
@@ -139,7 +140,7 @@ def test_the_helper_sings_works_and_looks_for_gaps() -> None:
     cpu = max(os.sched_getaffinity(0))
     with Canaries() as canaries:
         song, work_ns, gaps = canaries.sing(cpu), canaries.work(cpu), canaries.gaps(cpu, 0.05)
-    assert set(song) == set(NAMES)
+    assert set(song) == set(NAMES) - {"disk"}
     assert min(song.values()) > 0
     assert work_ns is not None
     assert work_ns > sum(song.values())
@@ -151,11 +152,23 @@ def test_the_helper_sings_works_and_looks_for_gaps() -> None:
 def test_a_cpu_that_is_not_there_gives_no_song() -> None:
     with Canaries() as canaries:
         assert (canaries.sing(8000), canaries.work(8000), canaries.gaps(8000, 0.01)) == ({}, None, None)
-        assert set(canaries.sing(max(os.sched_getaffinity(0)))) == set(NAMES)
+        assert set(canaries.sing(max(os.sched_getaffinity(0)))) == set(NAMES) - {"disk"}
+
+
+def test_a_disk_sings_where_it_is_one_and_can_be_written(tmp_path: Path) -> None:
+    cpu = max(os.sched_getaffinity(0))
+    with Canaries(tmp_path) as canaries:
+        assert set(canaries.sing(cpu)) == set(NAMES)
+    assert list(tmp_path.iterdir()) == []
+    with Canaries(tmp_path / "gone") as canaries:
+        assert set(canaries.sing(cpu)) == set(NAMES) - {"disk"}
+    with Canaries(Path("/dev/shm")) as canaries:
+        canaries.tune_up([cpu])
+        assert set(canaries.sing(cpu)) == set(canaries.heard_ns) == set(NAMES) - {"disk"}
 
 
 def test_what_is_usual_is_the_quiet_quarter_or_the_calibration_if_that_is_faster() -> None:
-    canaries = Canaries({"alu": 80.0, "memory": 500.0})
+    canaries = Canaries(usual_ns={"alu": 80.0, "memory": 500.0})
     for ns in (100, 100, 100, 900):
         canaries.learn({"alu": ns, "memory": ns})
     assert canaries.usual_ns == {"alu": 80.0, "memory": 100.0}
