@@ -5,7 +5,8 @@
     python benchmarks/trust.py cost       what watching an iteration takes
 
 Natively, without containers: a worker does fixed work on the benchmark's CPU of this host, as a job of one CPU would
-hold it, with nothing tuned. What was measured, with the truth beside it, goes to .cache/trust/NAME.json.
+hold it; of the host's settings only threads are moved. What was measured, with the truth beside it, goes to
+.cache/trust/NAME.json.
 """
 
 import argparse
@@ -28,7 +29,7 @@ import anyio
 import structlog
 from noise.stage import Phase, Worker, facts, neighbour, worker
 
-from runner_agent import groups, isolation
+from runner_agent import groups, isolation, tuning
 from runner_agent.bench import Bench
 from runner_agent.cores import plan_cpus
 from runner_agent.facts import CpuPlan
@@ -41,8 +42,10 @@ from runner_protocol.results import Variant, Word
 KEPT = Path(__file__).resolve().parents[1] / ".cache" / "trust"
 SPEC = Spec(uuid=uuid.UUID(int=1), name="trust", slug="trust", cpu=1, memory=256 << 20, disk=64 << 20)
 WORKS = ("alu", "memory")
-# Not the agent's own: one that works on this host meanwhile would clear our cgroups with its leftovers.
-GROUP = "trust"
+# Not the agent's own group: one that works on this host meanwhile would clear our cgroups with its leftovers. Threads
+# that the agent moves away on every host are moved, and nothing else is: devices shall interrupt us.
+MOVED = {"kernel_threads", "engine"}
+HELD = IsolationSettings(group="trust", switches={name: name in MOVED for name in tuning.NAMES})
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,9 +176,9 @@ async def observed(bench: Bench, doer: Worker, number: int, condition: str, work
 
 async def recall(rounds: int) -> bool:
     """Every neighbour beside each kind of work."""
-    plan, everything = planned(), list[Seen]()
+    plan, everything, bursts = planned(), list[Seen](), {}
     with tempfile.TemporaryDirectory(dir="/var/tmp") as state, worker(min(plan.benchmark)) as doer:
-        host = BenchHost(Path("/"), IsolationSettings(tune=False, group=GROUP), Path(state), facts())
+        host = BenchHost(Path("/"), HELD, Path(state), facts())
         async with host.hold(SPEC) as bench:
             print(f"isolation {bench.record.level.value}: {bench.record.note}")
             for condition in CONDITIONS:
@@ -184,7 +187,8 @@ async def recall(rounds: int) -> bool:
                     turns = [work for _ in range(rounds) for work in condition.works]
                     seen = [await observed(bench, doer, place, condition.name, it) for place, it in enumerate(turns)]
                 everything += with_truth(seen, phases)
-    keep("recall", [asdict(each) for each in everything])
+                bursts[condition.name] = [(phase.begin_ns, phase.end_ns) for phase in phases]
+    keep("recall", {"seen": [asdict(each) for each in everything], "bursts": bursts})
     return told_recall(everything)
 
 
@@ -293,8 +297,8 @@ async def cost(rounds: int) -> bool:
     results = {}
     isolation.Groups = Removal  # type: ignore[attr-defined]
     for canaries in (False, True):
-        with tempfile.TemporaryDirectory() as state, worker(min(planned().benchmark)) as doer:
-            settings = IsolationSettings(tune=False, canaries=canaries, group=GROUP)
+        with tempfile.TemporaryDirectory(dir="/var/tmp") as state, worker(min(planned().benchmark)) as doer:
+            settings = replace(HELD, canaries=canaries)
             async with BenchHost(Path("/"), settings, Path(state), facts()).hold(SPEC) as bench:
                 results[canaries] = statistics.median([await watched_ms(bench, doer, each) for each in range(rounds)])
     watch_ms, canaries_ms = results[False], results[True] - results[False]

@@ -1,28 +1,39 @@
-"""Draws docs/pictures/trust-*.svg from what `benchmarks/trust.py` kept: each dot there is one measured iteration.
+"""Draws docs/pictures/trust-*.svg from what `benchmarks/trust.py` kept: each dot there is something that was measured.
 
 python benchmarks/noise/draw.py
 """
 
 import json
+import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 KEPT = ROOT / ".cache" / "trust"
 PICTURES = ROOT / "docs" / "pictures"
-COLOURS = {"quiet": "#2a6fb0", "disturbed": "#d9822b", "unknown": "#999999"}
-WIDTH, ROW, LEFT = 760, 74, 110
-SLOW_MAX = 2.0
-"""Iterations that took longer than this many quiet medians lie on the upper edge."""
+QUIET, DISTURBED, BAND, LINE = "#2a6fb0", "#d9822b", "#dddddd", "#999999"
+WIDTH, LEFT, RIGHT, ROW = 760, 28, 12, 96
+SECONDS = 12.0
+"""Of each condition, from its beginning."""
+SHOWN = {
+    "quiet": "nobody beside",
+    "bursts": "bursts of 4 to 8 ms, same CPU",
+    "spinner": "a loop, same CPU",
+    "memory": "a memory streamer, other CPU",
+}
+LOW, HIGH = 0.8, 2.4
+"""What lies beyond is drawn on the edge. In quiet medians."""
+
+Point = tuple[float, float]
 
 
-def svg(height: int, body: str) -> str:
+def svg(height: float, body: str) -> str:
     """A picture around its content."""
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif"'
-        f' font-size="12" fill="#333"><rect width="{WIDTH}" height="{height}" fill="#fff"/>{body}</svg>\n'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0f}" font-family="sans-serif"'
+        f' font-size="12" fill="#333"><rect width="{WIDTH}" height="{height:.0f}" fill="#fff"/>{body}</svg>\n'
     )
 
 
@@ -31,79 +42,101 @@ def text(x: float, y: float, words: str) -> str:
     return f'<text x="{x:.0f}" y="{y:.0f}">{words}</text>'
 
 
-def verdicts(seen: Sequence[dict[str, Any]]) -> str:
-    """A row for each condition, in the order of time: how long it took, in quiet medians, and what was said of it."""
+def dots(points: Iterable[Point], colour: str, size: float = 4) -> str:
+    """All of one colour, as one path of round ends: a tenth of the size of as many circles."""
+    path = "".join(f"M{x:.1f} {y:.1f}h0" for x, y in points)
+    return f'<path d="{path}" stroke="{colour}" stroke-opacity="0.8" stroke-width="{size}" stroke-linecap="round"/>'
+
+
+def line(x: float, y: float, to_x: float, to_y: float) -> str:
+    """A thin one."""
+    return f'<path d="M{x:.1f} {y:.1f}L{to_x:.1f} {to_y:.1f}" stroke="{LINE}" stroke-width="0.8"/>'
+
+
+def verdicts(kept: dict[str, Any]) -> str:
+    """A row for each condition: when an iteration was, how long it took, what was said of it, and when bursts were."""
+    seen = kept["seen"]
     usual = {
         work: statistics.median(
-            each["wall_ns"] for each in seen if each["work"] == work and each["condition"] == "quiet"
+            each["wall_ns"] for each in seen if (each["condition"], each["work"]) == ("quiet", work)
         )
-        for work in {each["work"] for each in seen}
+        for work in ("alu", "memory")
     }
-    conditions = list(dict.fromkeys(each["condition"] for each in seen))
-    body = text(LEFT, 18, "each dot one iteration, by its time: blue called quiet, orange called disturbed;")
-    body += text(
-        LEFT, 34, "grey where the neighbour was at work. The lower line is the quiet median, the upper one twice that"
+    body = text(
+        8, 18, "each dot one iteration: how long it took, in quiet medians of the same work, over the time when it"
     )
-    for row, condition in enumerate(conditions):
-        body += _row([each for each in seen if each["condition"] == condition], usual, 48 + row * ROW)
-    return svg(48 + len(conditions) * ROW, body)
+    body += text(42, 34, "called quiet") + text(142, 34, "called disturbed")
+    body += dots([(32, 30)], QUIET, 7) + dots([(134, 30)], DISTURBED, 7)
+    body += f'<rect x="246" y="24" width="20" height="12" fill="{BAND}"/>'
+    body += text(272, 34, "a burst of the neighbour, from its own record")
+    for place, (name, words) in enumerate(SHOWN.items()):
+        rows = [each for each in seen if each["condition"] == name and each["work"] in usual]
+        body += _row(words, rows, kept["bursts"][name], usual, 46 + place * ROW)
+    return svg(46 + len(SHOWN) * ROW + 18, body + text(LEFT, 46 + len(SHOWN) * ROW + 10, f"{SECONDS:.0f} seconds"))
 
 
-def _row(seen: Sequence[dict[str, Any]], usual: dict[str, float], top: float) -> str:
-    step = (WIDTH - LEFT - 10) / len(seen)
+def _row(
+    words: str, seen: Sequence[dict[str, Any]], bursts: Sequence[Point], usual: dict[str, float], top: float
+) -> str:
+    origin: int = seen[0]["begin_ns"]
+
+    def x(ns: float) -> float:
+        return LEFT + min(max((ns - origin) / 1e9 / SECONDS, 0.0), 1.0) * (WIDTH - LEFT - RIGHT)
 
     def y(share: float) -> float:
-        return top + ROW - 14 - min(max(share - 0.8, 0), SLOW_MAX - 0.8) / (SLOW_MAX - 0.8) * (ROW - 24)
+        return top + 18 + (HIGH - min(max(share, LOW), HIGH)) / (HIGH - LOW) * (ROW - 28)
 
-    body = text(8, top + ROW / 2, seen[0]["condition"])
-    lines = "".join(f'<path d="M{LEFT} {y(share):.1f}H{WIDTH - 10}"/>' for share in (1, SLOW_MAX))
+    until = origin + SECONDS * 1e9
     bands = "".join(
-        f'<rect x="{LEFT + place * step:.1f}" y="{top + 6:.1f}" width="{step:.1f}" height="{ROW - 18}"/>'
-        for place, each in enumerate(seen)
-        if each["overlap_ns"]
+        f'<rect x="{x(begin):.1f}" y="{top + 18}" width="{max(x(end) - x(begin), 0.7):.1f}" height="{ROW - 28}"/>'
+        for begin, end in bursts
+        if origin < end and begin < until
     )
-    dots = "".join(
-        f'<circle cx="{LEFT + (place + 0.5) * step:.1f}" cy="{y(each["wall_ns"] / usual[each["work"]]):.1f}" r="2"'
-        f' fill="{COLOURS[each["word"]]}"/>'
-        for place, each in enumerate(seen)
+    body = (
+        f'<g fill="{BAND}">{bands}</g>'
+        + text(LEFT, top + 13, words)
+        + text(12, y(1) + 4, "1")
+        + text(12, y(2) + 4, "2")
     )
-    return f'{body}<g fill="#e6e6e6">{bands}</g><g stroke="#bbb" stroke-width="0.6">{lines}</g>{dots}'
+    body += line(LEFT, y(1), WIDTH - RIGHT, y(1)) + line(LEFT, y(2), WIDTH - RIGHT, y(2))
+    for word, colour in (("quiet", QUIET), ("disturbed", DISTURBED)):
+        those = [each for each in seen if each["word"] == word and each["begin_ns"] < until]
+        body += dots(((x(each["begin_ns"]), y(each["wall_ns"] / usual[each["work"]])) for each in those), colour)
+    return body
 
 
 def comparisons(found: dict[str, Any]) -> str:
     """How far off A against A is, in blocks and in pairs; and what three per cent more come out as, with intervals."""
-    rows = [("A/A in blocks", found["blocks"]), ("A/A in pairs", found["pairs"])]
+    rows = [("in blocks", found["blocks"]), ("in pairs", found["pairs"])]
     reach = max(0.05, *(abs(each) for _, values in rows for each in values))
-    middle, scale = (WIDTH + LEFT) / 2, (WIDTH - LEFT - 40) / 2 / reach
+    middle, scale = WIDTH / 2 + 34, (WIDTH - 160) / 2 / reach
     body = text(
-        8,
-        18,
-        f"beside bursts on the memory: the ratio of A to A, each dot one trial (the line is 1, the edges ±{reach:.0%})",
+        8, 18, "A against A beside a memory streamer that comes and goes: the ratio, each dot one trial of 20 + 20 runs"
     )
-    for row, (name, values) in enumerate(rows):
-        y = 44 + row * 26
-        dots = "".join(f'<circle cx="{middle + each * scale:.1f}" cy="{y}" r="3"/>' for each in values)
-        body += f'{text(8, y + 4, name)}<g fill="{COLOURS["quiet"]}" fill-opacity="0.6">{dots}</g>'
+    body += line(middle, 30, middle, 84)
+    for place, (name, values) in enumerate(rows):
+        y = 44 + place * 26
+        body += text(8, y + 4, name) + dots(((middle + each * scale, y) for each in values), QUIET, 7)
+    body += text(middle - 4, 98, "1") + text(middle - reach * scale, 98, f"{math.exp(-reach):.2f}")
+    body += text(middle + reach * scale - 24, 98, f"{math.exp(reach):.2f}")
+    top = 146
     body += text(
-        8,
-        112,
-        "A + 3 % against A, 30 pairs, nobody beside: the ratio with its 95 % interval (the lines are 1 and 1.03)",
+        8, 130, "A + 3 % against A, 30 pairs, nobody beside: the ratio with its 95 % interval, each line one trial"
     )
     for place, each in enumerate(found["tests"]):
-        y = 126 + place * 5
-        colour = COLOURS["quiet" if each["found"] else "disturbed"]
-        body += (
-            f'<path stroke="{colour}" d="M{_at(each["lower"]):.1f} {y}H{_at(each["upper"]):.1f}"/>'
-            f'<circle cx="{_at(each["ratio"]):.1f}" cy="{y}" r="2" fill="{colour}"/>'
-        )
-    height = 136 + 5 * len(found["tests"])
-    lines = f"M{middle:.1f} 30V80M{_at(1):.1f} 120V{height - 8}M{_at(1.03):.1f} 120V{height - 8}"
-    return svg(height, f'{body}<path stroke="#888" stroke-dasharray="3 3" d="{lines}"/>')
+        y, colour = top + place * 5, QUIET if each["found"] else DISTURBED
+        body += f'<path stroke="{colour}" d="M{_at(each["lower"]):.1f} {y}H{_at(each["upper"]):.1f}"/>'
+        body += dots([(_at(each["ratio"]), y)], colour)
+    bottom = top + 5 * len(found["tests"])
+    body += line(_at(1), top - 8, _at(1), bottom) + line(_at(1.03), top - 8, _at(1.03), bottom)
+    body += text(_at(1) - 4, bottom + 14, "1") + text(_at(1.03) - 12, bottom + 14, "1.03")
+    body += text(8, bottom + 14, "orange: not told from chance")
+    return svg(bottom + 24, body)
 
 
 def _at(ratio: float) -> float:
     """Where a ratio between 0.95 and 1.10 lies."""
-    return LEFT + (min(max(ratio, 0.95), 1.10) - 0.95) / 0.15 * (WIDTH - LEFT - 20)
+    return 20 + (min(max(ratio, 0.95), 1.10) - 0.95) / 0.15 * (WIDTH - 40)
 
 
 def main() -> None:
