@@ -51,7 +51,7 @@ class Client:
 
     async def claim(self, request: ClaimRequest) -> ClaimedJob | None:
         """Ask for work. None: the poll ended without any."""
-        body = request.model_copy(update={"agent": self._identity}).model_dump_json(exclude_none=True).encode()
+        body = request.model_copy(update={"agent": self._identity}).as_json()
         answer = await self._call(
             "POST", self._jobs, body, within_s=request.poll_timeout + POLL_GRACE_S, headers=JSON, claim=True
         )
@@ -59,8 +59,8 @@ class Client:
 
     async def beat(self, job: ClaimedJob, heartbeat: Heartbeat) -> HeartbeatReply:
         """Renew the lease. Raises `LeaseLostError` where the attempt is stale."""
-        body = heartbeat.model_copy(update={"instance": self._identity.instance}).model_dump_json(exclude_none=True)
-        answer = await self._call("POST", f"{self._jobs}/{job.job}/heartbeat", body.encode(), headers=JSON)
+        body = heartbeat.model_copy(update={"instance": self._identity.instance}).as_json()
+        answer = await self._call("POST", f"{self._jobs}/{job.job}/heartbeat", body, headers=JSON)
         return _read(HeartbeatReply, answer or b"")
 
     async def deliver(self, report: SpooledReport) -> ReportReceipt:

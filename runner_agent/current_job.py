@@ -35,7 +35,7 @@ class CurrentJob:
     def remember(self, job: ClaimedJob) -> None:
         """Before anything is done for the job."""
         promise = Promise(job=job.job, attempt=job.attempt, piece_bytes_max=job.limits.piece_bytes_max)
-        write_durably(self._path, promise.model_dump_json().encode())
+        write_durably(self._path, promise.as_json())
 
     def forget(self) -> None:
         """Its report is in the spool, or nobody wants one any more."""

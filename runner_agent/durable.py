@@ -10,12 +10,12 @@ def set_aside(path: Path, suffix: str) -> None:
     sync_directory(path.parent)
 
 
-def write_durably(path: Path, content: bytes) -> None:
+def write_durably(path: Path, *parts: bytes) -> None:
     """Write beside, fsync, rename, fsync the directory: whole or not at all, also after a power cut."""
     beside = path.with_name(path.name + ".tmp")
     try:
         with beside.open("wb") as file:
-            file.write(content)
+            file.writelines(parts)
             file.flush()
             os.fsync(file.fileno())
         beside.rename(path)

@@ -111,7 +111,7 @@ def fitted(report: RunReport, bytes_max: int) -> RunReport:
     here.
     """
     characters = max((_longest(record) for record in report.iterations), default=0)
-    while characters and len(report.model_dump_json(exclude_none=True)) > bytes_max:
+    while characters and len(report.as_json()) > bytes_max:
         characters //= 2
         cut = [_cut_record(record, characters) for record in report.iterations]
         report = report.model_copy(update={"iterations": cut})

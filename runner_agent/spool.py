@@ -77,7 +77,7 @@ class Spool:
 
     def put(self, report: RunReport, *, piece_bytes_max: int) -> Path:
         """Store one report durably. Raises `OSError` where the disk does not take it; nothing is left behind then."""
-        body = report.model_dump_json(exclude_none=True).encode()
+        body = report.as_json()
         head = Head(
             job=report.job,
             attempt=report.attempt,
@@ -86,7 +86,7 @@ class Spool:
             piece_bytes_max=piece_bytes_max,
         )
         path = self._directory / f"{self._next_number():012d}-{report.job}-{report.attempt}{SUFFIX}"
-        write_durably(path, head.model_dump_json().encode() + b"\n" + body)
+        write_durably(path, head.as_json(), b"\n", body)
         return path
 
     def oldest(self) -> SpooledReport | None:

@@ -37,6 +37,7 @@ from runner_agent.isolation import BenchHost, IsolationSettings
 from runner_agent.lease_thread import lease_thread
 from runner_agent.lock import host_lock
 from runner_agent.logs import configure
+from runner_agent.memory import map_large_blocks
 from runner_agent.notify import Notifier
 from runner_agent.plan import Policy
 from runner_agent.preflight import Floors
@@ -61,6 +62,7 @@ log = structlog.get_logger()
 
 async def serve(config: Path | None, flags: Mapping[str, Any], jobs_max: int | None) -> int:
     """Live until drained; SIGHUP begins a new life with the settings read again. Returns the exit code."""
+    map_large_blocks()
     settings = checked(load(config, flags)).settings
     configure(settings.log_level, settings.log_format)
     instance = uuid.uuid4()

@@ -89,7 +89,7 @@ def signal_name(exit_code: int) -> str | None:
         return None
 
 
-def fault_of(ending: Ending, *, cut: Cut | None, within_s: float, disk_bytes: int, stderr: str) -> Fault | None:
+def fault_of(ending: Ending, *, cut: Cut | None, within_s: float, disk_bytes: int, stderr_end: str) -> Fault | None:
     """Why the command did not end well; none where it did. What we did to it comes before what it did."""
     if cut is Cut.TIMEOUT:
         return _fault(FaultClass.TIMEOUT, f"killed after {within_s:g} s, the iteration's time limit", ending)
@@ -103,11 +103,11 @@ def fault_of(ending: Ending, *, cut: Cut | None, within_s: float, disk_bytes: in
         return None
     if ending.out_of_memory:
         return _fault(FaultClass.OUT_OF_MEMORY, "the container ran out of memory (spec.memory)", ending)
-    return _never_began(ending, stderr) or _went_wrong(ending)
+    return _never_began(ending, stderr_end) or _went_wrong(ending)
 
 
-def _never_began(ending: Ending, stderr: str) -> Fault | None:
-    said = INIT_FAILED.search(stderr)
+def _never_began(ending: Ending, stderr_end: str) -> Fault | None:
+    said = INIT_FAILED.search(stderr_end)
     if said is None or ending.exit_code not in (NOT_FOUND, NOT_EXECUTABLE):
         return None
     missing = ending.exit_code == NOT_FOUND

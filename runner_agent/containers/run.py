@@ -105,6 +105,13 @@ class Run:
     async def record(self) -> IterationRecord:
         """Run it to its end, whatever the end is."""
         try:
+            return await self._recorded()
+        finally:
+            # Tracebacks of cancelled tasks hold us in cycles: no output must wait until these are looked for.
+            self._capture.forget()
+
+    async def _recorded(self) -> IterationRecord:
+        try:
             return await self._run()
         except EngineCallError as error:
             fault = faults.fault_of(error, Stage.ITERATE, what="the container could not be run")
@@ -253,9 +260,12 @@ class Run:
 
     async def _conclude(self, box: Box, watch: Watch, cut: Cut | None, inspected: dict[str, Any]) -> IterationRecord:
         ending = outcome.ending_of(inspected["State"])
-        stderr = self._capture.stderr
         fault = outcome.fault_of(
-            ending, cut=cut, within_s=self._order.within_s, disk_bytes=self._order.spec.disk, stderr=stderr.text[-4096:]
+            ending,
+            cut=cut,
+            within_s=self._order.within_s,
+            disk_bytes=self._order.spec.disk,
+            stderr_end=self._capture.stderr_end,
         )
         haul = await self._collect(box, inspected["Config"]["WorkingDir"])
         return outcome.record_of(

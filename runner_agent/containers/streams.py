@@ -15,6 +15,8 @@ HEADER_BYTES = 8
 RECENT_BYTES_MAX = 2048
 # The tail may run over by this much before it is cut back, so that not every small write moves all of it.
 TAIL_SLACK_BYTES = 1 << 20
+# Where a program says why it gives up.
+END_BYTES = 4096
 
 
 class Frames:
@@ -77,6 +79,10 @@ class Capped:
         text = self._head.decode(errors="replace") + mark + self._tail.decode(errors="replace")
         return CapturedText(text=text, dropped_bytes=self._dropped)
 
+    def end(self) -> str:
+        """The last few lines, without making text of all the rest."""
+        return (self._head[-END_BYTES:] + self._tail[-END_BYTES:])[-END_BYTES:].decode(errors="replace")
+
     def _cut(self) -> None:
         excess = len(self._tail) - self._tail_max
         if excess > 0:
@@ -91,6 +97,10 @@ class Capture:
         self._frames = Frames()
         self._streams = {STDOUT: Capped(bytes_max), STDERR: Capped(bytes_max)}
         self._recent = b""
+
+    def forget(self) -> None:
+        """Let go of both streams."""
+        self._streams.clear()
 
     def feed(self, data: bytes) -> None:
         """Take what the engine sent. Called from one thread; `recent` may be read from another."""
@@ -116,3 +126,8 @@ class Capture:
     def stderr(self) -> CapturedText:
         """Standard error, capped."""
         return self._streams[STDERR].text()
+
+    @property
+    def stderr_end(self) -> str:
+        """The last few lines of standard error."""
+        return self._streams[STDERR].end()

@@ -233,7 +233,7 @@ def test_what_we_did_to_a_container_comes_before_what_it_did(
     exit_code: int, oom: bool, cut: Cut | None, stderr: str, kind: FaultClass | None
 ) -> None:
     ending = Ending(exit_code, oom, None, None)
-    fault = outcome.fault_of(ending, cut=cut, within_s=1, disk_bytes=1, stderr=stderr)
+    fault = outcome.fault_of(ending, cut=cut, within_s=1, disk_bytes=1, stderr_end=stderr)
     assert (fault.kind if fault else None) is kind
 
 

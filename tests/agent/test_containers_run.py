@@ -1,5 +1,6 @@
 """One iteration on a real engine: its command, its environment, its end, and the bench around it."""
 
+import gc
 import threading
 import time
 from typing import Any
@@ -15,6 +16,7 @@ from runner_agent.bench import Bench, Observation, OpenBench, Placement
 from runner_agent.containers import create
 from runner_agent.containers.box import fresh
 from runner_agent.containers.door import Door
+from runner_agent.containers.streams import Capture
 from runner_agent.errors import JobFault
 from runner_protocol.results import CapturedText, Fault, FaultClass, Stage, Verdict, Word
 
@@ -132,6 +134,12 @@ async def test_a_timeout_kills_everything_and_keeps_the_output(bench: Workbench)
     assert record.wall_ns is not None
     # The exact figure is benchmarks/overhead.py's; here a machine may be busy, but 600 s it cannot be.
     assert 10**9 <= record.wall_ns < 30 * 10**9
+
+
+async def test_an_output_is_let_go_of_when_its_record_is_made(bench: Workbench) -> None:
+    record = await bench.sh("head -c 4000000 /dev/zero")
+    held = [found._streams for found in gc.get_objects() if isinstance(found, Capture)]
+    assert (len(record.stdout.text), held) == (4_000_000, [{}] * len(held))
 
 
 async def test_the_wall_time_is_the_commands_own(bench: Workbench) -> None:

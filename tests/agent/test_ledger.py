@@ -57,7 +57,14 @@ def test_a_report_that_is_too_long_in_json_is_cut_evenly_and_says_by_how_much() 
     assert first == second
     assert (len(first.stdout.text), first.stdout.dropped_bytes, first.stderr) == (1000, 3005, noisy.stderr)
     assert [(file.content, file.dropped_bytes) for file in first.files] == [(None, 3000), ("b", 0)]
-    assert len(fitted(report, 14_000).model_dump_json(exclude_none=True)) <= 14_000
+    assert len(fitted(report, 14_000).as_json()) <= 14_000
+
+
+def test_a_report_is_measured_in_bytes_and_not_in_characters() -> None:
+    record = IterationRecord(number=0, stdout=CapturedText(text="\ufffd" * 4000))  # What is not UTF-8 triples in size.
+    report = RunReport(job=make_job().job, attempt=1, outcome=Outcome.COMPLETED, iterations=[record])
+    [cut] = fitted(report, 10_000).iterations
+    assert cut.stdout == CapturedText(text="\ufffd" * 2000, dropped_bytes=6000)
 
 
 def test_a_report_that_fits_is_left_as_it_is() -> None:
