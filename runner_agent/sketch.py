@@ -10,13 +10,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from runner_agent.calibration import Calibration, GapRecord
+from runner_agent.calibration import PAIRS, Calibration, GapRecord
 
 BINS = 41
 BLOCKS = " ▁▂▃▄▅▆▇█"
 ROWS = 8
 
-WIDTH, HEIGHT, MARGIN = 720, 300, 44
+WIDTH, HEIGHT, MARGIN = 720, 320, 56
 
 
 def terminal(calibration: Calibration) -> RenderableType:
@@ -27,15 +27,21 @@ def terminal(calibration: Calibration) -> RenderableType:
     axis = f"{f'-{reach:.1%}':<{width}}{'A / A':^{BINS - 2 * width}}{f'+{reach:.1%}':>{width}}"
     lines = [Text(line, style="cyan") for line in bars(counts)]
     return Group(
-        *lines, Text(axis, style="dim"), Text(), _gap_table(calibration.gaps), Text(), Text(words(calibration))
+        *lines,
+        Text(axis, style="dim"),
+        Text(),
+        _gap_table(calibration.gaps),
+        Text(),
+        Text(" · ".join(words(calibration))),
     )
 
 
-def words(calibration: Calibration) -> str:
+def words(calibration: Calibration) -> tuple[str, str, str]:
     """What it comes to."""
     return (
-        f"noise floor {calibration.noise_floor:.2%} · 95 % of comparisons of A with A were off by at most "
-        f"{calibration.error_95:.2%} · with 30 pairs this host sees {calibration.minimum_detectable_effect:.2%}"
+        f"noise floor {calibration.noise_floor:.2%}",
+        f"95 % of comparisons of A with A were off by at most {calibration.error_95:.2%}",
+        f"with {PAIRS} pairs this host sees {calibration.minimum_detectable_effect:.2%}",
     )
 
 
@@ -74,6 +80,7 @@ def _gap_table(gaps: Sequence[GapRecord]) -> Table:
 def svg(calibration: Calibration) -> str:
     """The same as a picture: every sample in order, and the ratios beside it."""
     samples = calibration.samples_ns
+    floor, *rest = words(calibration)
     middle = sorted(samples)[len(samples) // 2] if samples else 1
     shares = [sample / middle - 1 for sample in samples]
     low, high = (min(shares), max(shares)) if shares else (0.0, 0.0)
@@ -91,7 +98,8 @@ def svg(calibration: Calibration) -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif"'
         f' font-size="12" fill="#333"><rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>'
-        f"{_label(MARGIN, 18, f'the same work, {len(samples)} times: {words(calibration)}')}"
+        f"{_label(MARGIN, 18, f'the same work, {len(samples)} times: {floor}')}"
+        f"{_label(MARGIN, 34, ' · '.join(rest))}"
         f'<g fill="#2a6fb0" fill-opacity="0.5">{dots}</g>{labels}{_svg_bars(calibration.ratios, across + 20)}</svg>\n'
     )
 

@@ -24,7 +24,7 @@ from runner_agent.calibration import (
     self_test,
 )
 from runner_agent.canary import NAMES, Canaries, Gaps
-from runner_agent.sketch import bars, histogram, svg, terminal, words
+from runner_agent.sketch import WIDTH, bars, histogram, svg, terminal, words
 from runner_protocol.results import HostRecord
 
 HOST = HostRecord(hostname="bench-1", kernel="6.1", microcode="0x1")
@@ -128,12 +128,16 @@ def test_a_calibration_is_drawn_on_a_terminal_and_as_a_picture() -> None:
     console = Console(width=120, record=True, file=io.StringIO())
     console.print(terminal(made))
     text = console.export_text()
-    assert words(made) in text.replace("\n", " ").replace("  ", " ")
+    assert " · ".join(words(made)) in text.replace("\n", " ").replace("  ", " ")
     assert "120 ppm" in text
     assert "56 µs" in text
     picture = ET.fromstring(svg(made))
     circles = [each for each in picture.iter() if each.tag.endswith("circle")]
     assert len(circles) == len(made.samples_ns)
+    texts = [each for each in picture.iter() if each.tag.endswith("text")]
+    # Of the usual fonts at this size a letter is 6.2 wide in the mean.
+    too_long = [each.text for each in texts if float(each.attrib["x"]) + 6.5 * len(each.text or "") > WIDTH]
+    assert (len(texts), too_long) == (7, [])
 
 
 def test_the_helper_sings_works_and_looks_for_gaps() -> None:

@@ -16,6 +16,7 @@ Booted it has systemd, cgroup v2, four CPUs, Docker, Podman and a registry, and 
 `vm` (tests/host/conftest.py) is one machine for the whole session: leave it as you found it, or take `boot`, which
 makes a fresh one. Every wait has a limit. The console goes to `vm.console`; an error shows its last lines.
 The disk is built once by build_image.sh and kept in .cache/vm under the hash of that recipe; it is never written to.
+A second one holds what our packages import.
 """
 
 import fcntl
@@ -43,6 +44,11 @@ RECIPE = Path(__file__).with_name("build_image.sh")
 # An emulated machine on two loaded cores has taken four minutes; a real hang is worth a fifth.
 BOOT_S_MAX = 600
 BUILD_S_MAX = 3600
+PYTHONS = {"bookworm": "3.11", "trixie": "3.13"}
+"""Of each release."""
+SITE = "/root/site"
+# Always the same, whatever is on it: a picture remembers the size of every disk.
+SITE_BYTES = 2 << 30
 PICTURE = "booted"
 PICTURE_S_MAX = 300
 
@@ -64,6 +70,11 @@ class Image:
     """A disk that boots, as build_image.sh leaves it."""
 
     folder: Path
+    site: Path
+    """A second disk, with what our packages import."""
+
+
+NOWHERE = Image(Path(), Path())
 
 
 class Size(NamedTuple):
@@ -73,12 +84,6 @@ class Size(NamedTuple):
     memory_mib: int
     words: str = ""
     """On the kernel's command line, beside the usual ones."""
-
-    @property
-    def name(self) -> str:
-        """Tells the pictures of different machines apart."""
-        more = f"-{hashlib.sha256(self.words.encode()).hexdigest()[:6]}" if self.words else ""
-        return f"{self.cpus}x{self.memory_mib}{more}"
 
 
 def image(suite: str) -> Image:
@@ -91,7 +96,7 @@ def image(suite: str) -> Image:
                 shutil.rmtree(old)
             progress(f"building the disk of {suite}; this is done once")
             subprocess.run([RECIPE, suite, folder], check=True, timeout=BUILD_S_MAX)
-    return Image(folder)
+    return Image(folder, dependencies(PYTHONS[suite]))
 
 
 @dataclass
@@ -166,13 +171,13 @@ class Machine:
         here.write_bytes(done.stdout)
 
     def push_project(self) -> None:
-        """This checkout's packages and tests in /root/project, their dependencies in /root/site."""
-        self.push(
-            dependencies(self.sh("python3 -c 'import sys; print(\"%d.%d\" % sys.version_info[:2])'")), "/root/site"
-        )
+        """This checkout's packages and tests in /root/project, their dependencies in /root/site (read-only)."""
+        if self.run(f"mountpoint -q {SITE}").code != 0:
+            line = f"/dev/vdb {SITE} ext4 ro,nofail 0 0"  # In fstab: it is there after a reboot as well.
+            self.sh(f"mkdir -p {SITE} && echo '{line}' >> /etc/fstab && mount {SITE}")
         for name in ("runner_protocol", "runner_agent", "server_stub", "tests", "pyproject.toml"):
             self.push(PROJECT / name, f"/root/project/{name}")
-        self.python = "PYTHONPATH=/root/project:/root/site python3"
+        self.python = f"PYTHONPATH=/root/project:{SITE} python3"
 
     def reboot(self) -> None:
         """An orderly reboot, as an owner makes it. Returns when the guest is up again."""
@@ -288,9 +293,10 @@ def boot(suite: str = "bookworm", *, cpus: int = 4, memory_mib: int = 3072, word
 
 
 def _picture(disk: Image, size: Size) -> Path:
-    """A disk with the memory of a machine that has just booted from it. Taken once for each size."""
-    qemu = hashlib.sha256(subprocess.check_output(["qemu-system-x86_64", "--version"])).hexdigest()[:6]
-    kept = disk.folder / f"booted-{size.name}-{qemu}.qcow2"
+    """A disk with the memory of a machine that has just booted from it. Taken once for each machine."""
+    # One with other parts, or by another qemu, would not wake.
+    parts = [subprocess.check_output(["qemu-system-x86_64", "--version"]), _qemu(NOWHERE, Path(), 0, size)]
+    kept = disk.folder / f"booted-{hashlib.sha256(repr(parts).encode()).hexdigest()[:12]}.qcow2"
     with _locked(kept.name), tempfile.TemporaryDirectory(prefix="vm-", dir="/var/tmp") as name:
         if not kept.exists():
             progress("booting for the first time; later machines wake from a picture of this one")
@@ -331,6 +337,7 @@ def _qemu(disk: Image, folder: Path, port: int, size: Size) -> list[str]:
         *("-smp", str(size.cpus), "-m", str(size.memory_mib), "-display", "none", "-no-user-config"),
         *("-kernel", str(disk.folder / "vmlinuz"), "-initrd", str(disk.folder / "initrd.img"), "-append", words),
         *("-drive", f"file={folder / 'disk.qcow2'},format=qcow2,if=virtio,cache=unsafe"),
+        *("-drive", f"file={disk.site},format=raw,if=virtio,readonly=on"),
         *("-serial", f"file:{folder / 'console'}", "-qmp", f"unix:{folder / 'qmp'},server=on,wait=off"),
         # `restrict` keeps the guest from every address but ours, and ours reaches only its ssh.
         *(
@@ -359,18 +366,26 @@ def _free_port() -> int:
 
 
 def dependencies(python: str) -> Path:
-    """What our packages import, for one version of Python: a folder to put on its path. Made once, then kept."""
-    version = python.strip()
-    key = hashlib.sha256((PROJECT / "pyproject.toml").read_bytes()).hexdigest()[:12]
-    folder = CACHE / f"site-{version}-{key}"
-    with _locked(f"site-{version}"):
-        if not folder.exists():
-            progress(f"collecting the dependencies for Python {version}")
+    """What our packages import, for one version of Python, as a disk. Made once, then kept."""
+    key = hashlib.sha256(repr(_requirements()).encode()).hexdigest()[:12]
+    disk = CACHE / f"site-{python}-{key}.raw"
+    with _locked(f"site-{python}"):
+        if not disk.exists():
+            progress(f"collecting the dependencies for Python {python}")
             with tempfile.TemporaryDirectory(dir=CACHE) as made:
-                pip = [sys.executable, "-m", "pip", "install", "-q", "--only-binary=:all:", "--python-version", version]
+                pip = [sys.executable, "-m", "pip", "install", "-qq", "--only-binary=:all:", "--python-version", python]
                 subprocess.run([*pip, "--target", made, *_requirements()], check=True, timeout=BUILD_S_MAX)
-                shutil.copytree(made, folder)
-    return folder
+                _write_disk(Path(made), disk)
+    return disk
+
+
+def _write_disk(folder: Path, disk: Path) -> None:
+    fresh = disk.with_suffix(".new")
+    with fresh.open("wb") as file:
+        file.truncate(SITE_BYTES)
+    # A copied file keeps its time, so the compiled modules beside it stay good.
+    subprocess.run(["mke2fs", "-q", "-F", "-t", "ext4", "-O", "^has_journal", "-d", folder, fresh], check=True)
+    fresh.rename(disk)
 
 
 def _requirements() -> list[str]:
