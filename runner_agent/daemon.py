@@ -82,6 +82,7 @@ class Habits:
     """How this agent behaves: the owner's settings that concern the daemon alone."""
 
     poll_timeout_s: int
+    pause_s_max: float
     drain_s_max: float
     floors: Floors
     policy: Policy
@@ -113,7 +114,7 @@ class Daemon:
     def __init__(self, hands: Hands, habits: Habits) -> None:
         self._hands = hands
         self._habits = habits
-        self._session = Session(chance=random.random, jobs_left=habits.jobs_max)
+        self._session = Session(random.random, habits.jobs_max, habits.pause_s_max)
         self._send, self._events = anyio.create_memory_object_stream[Event](
             math.inf
         )  # One activity answers once: few wait.

@@ -198,9 +198,9 @@ BACK_OFF_S_MAX = 60.0
 EARLY_POLL_S_MAX = 4.0
 
 
-def back_off_s(failures: int, chance: float) -> float:
+def back_off_s(failures: int, chance: float, s_max: float = BACK_OFF_S_MAX) -> float:
     """Exponential back-off with full jitter, in seconds, after `failures` (≥ 1) in a row; `chance` is in [0, 1)."""
-    ceiling = min(BACK_OFF_S_MAX, BACK_OFF_S_FIRST * 2.0 ** min(failures - 1, 16))
+    ceiling = min(s_max, BACK_OFF_S_FIRST * 2.0 ** min(failures - 1, 16))
     return ceiling * chance
 
 
@@ -222,6 +222,7 @@ class Session:
     """A number in [0, 1) for the jitter."""
     jobs_left: int | None = None
     """Jobs after which to leave off; none: no end."""
+    pause_s_max: float = BACK_OFF_S_MAX
     doing: Doing = field(default=Doing.NOTHING, init=False)
     _spooled: int = field(default=0, init=False)
     _failures: int = field(default=0, init=False)
@@ -292,7 +293,7 @@ class Session:
         if self._pause_due:
             # A host that fails every job must not go through the whole queue while nobody looks.
             self._pause_due = False
-            return self._begin(Doing.WAITING, Wait(back_off_s(self._host_faults, self.chance())))
+            return self._begin(Doing.WAITING, Wait(self._back_off_s(self._host_faults)))
         return self._begin(Doing.CLAIMING, Claim())
 
     def _begin(self, doing: Doing, command: Command) -> list[Command]:
@@ -313,9 +314,11 @@ class Session:
             self._gave_up_delivering = True
             return self._onward()
         self._failures += 1
-        pause = back_off_s(self._failures, self.chance())
         # Never earlier than the server asked for, and spread beyond it: everybody was told the same number.
-        return self._begin(Doing.WAITING, Wait(pause + (retry_after_s or 0.0)))
+        return self._begin(Doing.WAITING, Wait(self._back_off_s(self._failures) + (retry_after_s or 0.0)))
+
+    def _back_off_s(self, failures: int) -> float:
+        return back_off_s(failures, self.chance(), self.pause_s_max)
 
     def _interrupted(self) -> list[Command]:
         if self.doing is Doing.DELIVERING:

@@ -25,6 +25,7 @@ from pydantic_settings import (
 )
 
 from runner_agent.errors import SettingFault
+from runner_agent.session import BACK_OFF_S_MAX
 
 PREFIX: Final = "RUNNER_AGENT_"
 CONFIG_FILE: Final = Path("/etc/runner-agent/config.toml")
@@ -115,6 +116,8 @@ class Settings(BaseSettings):
     """Where the same figures are served, as `127.0.0.1:9101`, on this host alone; none: nowhere."""
     poll_timeout_s: int = Field(default=55, ge=1, le=900)
     """How long one poll waits for a job. Below the idle time-out of any proxy on the way."""
+    pause_s_max: float = Field(default=BACK_OFF_S_MAX, gt=0)
+    """The longest pause between two tries to reach a server that is away, or after a fault of this host."""
     drain_s_max: float = Field(default=3600.0, ge=0)
     """How long SIGTERM lets a running job go on before it is handed back."""
     warm_ups: int = Field(default=0, ge=0, le=1000)

@@ -171,6 +171,7 @@ def habits(settings: Settings, jobs_max: int | None) -> Habits:
     """What the daemon alone needs to know."""
     return Habits(
         poll_timeout_s=settings.poll_timeout_s,
+        pause_s_max=settings.pause_s_max,
         drain_s_max=settings.drain_s_max,
         floors=Floors(**settings.gate.model_dump()),
         policy=Policy(warm_ups=settings.warm_ups, reruns_max=settings.reruns_max),

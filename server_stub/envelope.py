@@ -13,7 +13,7 @@ import structlog
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -102,6 +102,7 @@ def handle_errors(app: FastAPI) -> None:
     app.add_exception_handler(ApiError, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _framework)
+    app.add_exception_handler(ClientDisconnect, _cut_off)
     app.add_exception_handler(Exception, _defect)
 
 
@@ -131,6 +132,11 @@ async def _framework(request: Request, error: Exception) -> Response:
     if error.status_code == 405:
         response.headers["allow"] = ", ".join(sorted(methods_of(request.app.router.routes, request.scope)))
     return response
+
+
+async def _cut_off(request: Request, _: Exception) -> Response:
+    """Nobody hears this answer; it is no mistake of ours."""
+    return error_response(request, 400, "body: cut off")
 
 
 async def _defect(request: Request, error: Exception) -> Response:

@@ -49,6 +49,7 @@ def terms_of(settings: Settings) -> LeaseTerms:
         lease_ms=round(settings.lease_s * 1000),
         confirm_ms=round(settings.confirm_s * 1000),
         attempts_max=settings.attempts_max,
+        requeue_ms_max=round(settings.requeue_s_max * 1000),
         grace_ms=round(settings.job_grace_s * 1000),
         pull_s_max=settings.pull_s_max,
         job_s_max=settings.job_s_max,

@@ -37,6 +37,8 @@ class LeaseTerms:
     lease_ms: int
     confirm_ms: int
     attempts_max: int
+    requeue_ms_max: int
+    """Cuts the longer pauses before a lost attempt is followed by the next one."""
     grace_ms: int
     """Beyond a job's whole budget, before it is canceled, and then again for the agent to say so."""
     pull_s_max: float
@@ -104,7 +106,7 @@ def after_loss(held: Held, fault: Fault, now_ms: int, terms: LeaseTerms) -> Requ
     if lost >= terms.attempts_max:
         message = f"gave up after {lost} attempts; the last one: {fault.message}"
         return End(JobState.FAILED, fault.model_copy(update={"message": message}))
-    pause_ms = BACKOFF_MS[min(lost, len(BACKOFF_MS)) - 1]
+    pause_ms = min(BACKOFF_MS[min(lost, len(BACKOFF_MS)) - 1], terms.requeue_ms_max)
     return Requeue(fault, now_ms + pause_ms, costs_an_attempt=True)
 
 

@@ -59,6 +59,8 @@ class Settings(BaseSettings):
     """How long a claim waits for its first heartbeat before the job returns to the queue at no cost."""
     attempts_max: Annotated[int, Field(ge=1, le=100)] = 3
     """Attempts that a job may lose to lost hosts and other faults of the infrastructure."""
+    requeue_s_max: Seconds = 120
+    """How long a job waits after it lost an attempt so: 2 s, then 30, then 120, or this where it is less."""
     sweep_s: Annotated[float, Field(gt=0, le=60)] = 1
     """How often each server process looks for leases that ran out."""
     seen_flush_s: Annotated[float, Field(gt=0, le=60)] = 15

@@ -81,7 +81,12 @@ def make_daemon(
         traces=traces or Traces(),
     )
     habits = Habits(
-        poll_timeout_s=1, drain_s_max=drain_s_max, floors=floors, policy=policy or Policy(), jobs_max=jobs_max
+        poll_timeout_s=1,
+        pause_s_max=60,
+        drain_s_max=drain_s_max,
+        floors=floors,
+        policy=policy or Policy(),
+        jobs_max=jobs_max,
     )
     return Daemon(hands, habits)
 

@@ -28,6 +28,9 @@ CALLS: Final = {
 }
 """What agents ask of the server, by the first line of the request."""
 
+ALL_CALLS: Final = {**CALLS, "run": re.compile(rb"POST /v0/run HTTP")}
+"""And what submitters ask."""
+
 
 class Way(Enum):
     """A direction."""
@@ -147,7 +150,7 @@ class _Line:
     def _watch(self, piece: bytes, way: Way) -> Trap | None:
         """See which call this begins, or that it is the beginning of its answer."""
         if way is Way.THERE:
-            for call, first_line in CALLS.items():
+            for call, first_line in ALL_CALLS.items():
                 if first_line.match(piece):
                     self._call, self._answered = call, False
                     self._cable.passed[call] += 1

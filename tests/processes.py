@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,14 +80,16 @@ class Server:
         report: dict[str, Any] = answer.json()
         return report
 
-    def post_run(self, image: str, script: str, key: uuid.UUID, **job: Any) -> httpx.Response:
-        """The answer to one run under this key of idempotency."""
+    def post_run(
+        self, image: str, script: str, key: uuid.UUID, *, through: int | None = None, **job: Any
+    ) -> httpx.Response:
+        """The answer to one run under this key of idempotency, asked for at our port or `through` another one."""
         now = "2026-01-02T03:04:05Z"
         run = {"project": "chaos", "context": {"bencher.dev/v0/repo/name": "chaos"}, "branch": "main", "results": []}
         body = {"image": image, "entrypoint": ["/bin/sh", "-c"], "cmd": [script], **job}
         times = {"start_time": now, "end_time": now}
         whole = {**run, **times, "testbed": "rack", "idempotency_key": str(key), "job": body}
-        return httpx.post(f"{self.url}/v0/run", json=whole, timeout=30)
+        return httpx.post(f"http://127.0.0.1:{through or self.port}/v0/run", json=whole, timeout=30)
 
     def job(self, report: dict[str, Any]) -> dict[str, Any]:
         """The job of a report."""
@@ -136,6 +138,8 @@ class Agent:
     """Its environment, on top of what it needs."""
     engine: str | None = None
     """Where its engine answers; none: the one of this machine."""
+    within: Sequence[str] = ()
+    """A command that becomes the agent: what follows it on its line."""
     process: subprocess.Popen[bytes] = field(init=False)
 
     def start(self, *, stop_at: str | None = None) -> None:
@@ -161,7 +165,7 @@ class Agent:
         if self.engine:
             armed["RUNNER_AGENT_ENGINE__DOCKER_HOST"] = self.engine
         with (self.folder / "agent.log").open("ab") as log:
-            command = [sys.executable, "-W", "error", "-m", "runner_agent", "run"]
+            command = [*self.within, sys.executable, "-W", "error", "-m", "runner_agent", "run"]
             env = {**os.environ, **settings, **armed, **self.settings}
             self.process = subprocess.Popen(command, env=env, stdout=log, stderr=log)
 
@@ -209,10 +213,9 @@ class Agent:
         return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout.split()
 
     def left_on_disk(self) -> list[str]:
-        """Reports that wait or were set aside, and an unkept promise."""
+        """Reports that wait or were set aside, an unkept promise, and a host that was not put back."""
         state = self.folder / "state"
-        spool = [path.name for path in (state / "spool").iterdir()]
-        return spool + [path.name for path in state.glob("current-job*")]
+        return [path.name for pattern in ("spool/*", "current-job*", "tuning*") for path in state.glob(pattern)]
 
 
 @contextmanager

@@ -198,3 +198,13 @@ def test_signals_before_the_start_are_not_lost() -> None:
 def test_the_back_off_doubles_up_to_its_bound_and_jitter_takes_all_of_it() -> None:
     assert [back_off_s(failures, 1.0) for failures in (1, 2, 3, 6, 7, 10_000)] == [1, 2, 4, 32, 60, BACK_OFF_S_MAX]
     assert back_off_s(5, 0.0) == 0.0
+
+
+def test_pauses_end_where_the_owner_says() -> None:
+    session = Session(lambda: 0.5, pause_s_max=3)
+    session.step(Started())
+    assert [session.step(event) for event in (CallFailed(), Waited(), CallFailed(), Waited(), CallFailed())] == [
+        *([Wait(0.5)], [Claim()]),
+        *([Wait(1.0)], [Claim()]),
+        [Wait(1.5)],
+    ]

@@ -2,7 +2,7 @@
 
     ./dev chaos --minutes 20 --seed 7 --database postgresql
 
-A round submits a few runs, does ten faults one on top of the other while they run, heals, and checks every invariant.
+A round submits ten runs, does ten faults one on top of the other while they run, heals, and checks every invariant.
 What a round does follows from the seed and its number alone; a round that fails prints the command that does it again.
 """
 
@@ -13,44 +13,60 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from random import Random
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from chaos.faults import Fault, faults_for
+from chaos.faults import MISSED, Fault, faults_for
 from chaos.world import World, world
 
-RUNS_A_ROUND = 5
 FAULTS_A_ROUND = 10
 
 
-def play(world: World, faults: tuple[Fault, ...], chance: Random, number: int) -> list[str]:
-    """Do these faults while runs come in; return what does not hold afterwards."""
-    runs = Random(number)
+def deal(kinds: Sequence[Fault], seed: int, number: int) -> list[Fault]:
+    """The faults of a round: the next cards of an endless row of shuffled decks, so that all kinds come equally."""
+    return [_card(kinds, seed, card) for card in range(number * FAULTS_A_ROUND, (number + 1) * FAULTS_A_ROUND)]
+
+
+def _card(kinds: Sequence[Fault], seed: int, card: int) -> Fault:
+    deck = list(kinds)
+    Random(f"{seed}/{card // len(deck)}").shuffle(deck)
+    return deck[card % len(deck)]
+
+
+def play(world: World, faults: Sequence[Fault], seed: int, number: int) -> Iterator[str]:
+    """Do these faults while runs come in; tell what each did."""
     for place, fault in enumerate(faults):
-        if place % 2 == 0:
-            world.submit(number * 100 + place, iterations=runs.choice([1, 2, 3]))
-        fault(world, chance)
+        # Of its own, so that what one fault draws hangs on nothing that another one finds.
+        chance = Random(f"{seed}/{number}/{place}")
+        world.submit(number * 100 + place, iterations=chance.choice([1, 1, 2]))
+        yield fault(world, chance)
         world.revive()
         time.sleep(chance.uniform(0, 0.5))
-    return world.settle()
+
+
+def one_round(options: argparse.Namespace, world: World, number: int, done: Counter[str]) -> list[str]:
+    """Play it and settle; what does not hold afterwards."""
+    began = time.monotonic()
+    faults = deal(faults_for(options.database), options.seed, number)
+    told = list(play(world, faults, options.seed, number))
+    faulted_s = time.monotonic() - began
+    broken = world.settle()
+    names = [fault.__name__ for fault in faults]
+    done.update(name if MISSED not in word else f"{name} ({MISSED})" for name, word in zip(names, told, strict=True))
+    words = ", ".join(f"{name} ({word})" for name, word in zip(names, told, strict=True))
+    print(f"round {number}: {faulted_s:.0f} s and {time.monotonic() - began - faulted_s:.0f} s: {words}", flush=True)
+    return broken
 
 
 def rounds(options: argparse.Namespace, made: World, done: Counter[str]) -> int:
     """Round after round until the time is up; the number of the one that failed, or -1."""
     ends = time.monotonic() + options.minutes * 60
-    kinds = faults_for(options.database)
     number: int = options.round
     while time.monotonic() < ends and (options.rounds is None or number < options.round + options.rounds):
-        chance = Random(f"{options.seed}/{number}")
-        faults = tuple(chance.choice(kinds) for _ in range(FAULTS_A_ROUND))
-        began = time.monotonic()
-        broken = play(made, faults, chance, number)
-        done.update(fault.__name__ for fault in faults)
-        names = ", ".join(fault.__name__ for fault in faults)
-        print(f"round {number}: {time.monotonic() - began:.0f} s: {names}", flush=True)
-        if broken:
+        if broken := one_round(options, made, number, done):
             print("\n".join(broken))
             return number
         number += 1

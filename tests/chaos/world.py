@@ -5,6 +5,7 @@ Knows how to be whole again (`heal`) and what must hold then (`broken_invariants
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -23,13 +24,43 @@ from private_engine import PrivateEngine, private_engine
 from processes import QUICK, TERMINAL, Agent, Server, joined, serving
 from small_disk import SmallDisk, small_disk
 
+from runner_agent.tuning import SETTINGS
+
+# libfaketime takes a deadline that has passed before it sleeps for a wrong argument.
+SLEEP = """
+import contextlib, time
+
+def sleep(seconds, sleep=time.sleep):
+    with contextlib.suppress(OSError):
+        sleep(seconds)
+
+time.sleep = sleep
+"""
+# What neither side may ever say, whatever is done to it: it would be a mistake of ours.
+DEFECTS = re.compile(
+    r'"event": ?"(job_broke_the_agent|defect|sweep_failed|parsing_failed|results_not_stored)"|^Traceback', re.MULTILINE
+)
 FAKETIME = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
-# A job that lost its third attempt waits two minutes for the next one, and again after each that it loses then.
-SETTLE_S_MAX = 480.0
+SETTLE_S_MAX = 300.0
+# A machine that has ten times as much to do as it can keeps it.
+LEASE_S = 6
 # Faults fall thick: what an operator sees as a job that no host can run would end most jobs here.
-SERVER = QUICK | {"SERVER_STUB_ATTEMPTS_MAX": "100"}
+SERVER = QUICK | {
+    "SERVER_STUB_HEARTBEAT_S": "1",
+    "SERVER_STUB_LEASE_S": f"{LEASE_S}",
+    "SERVER_STUB_CONFIRM_S": f"{LEASE_S}",
+    "SERVER_STUB_ATTEMPTS_MAX": "100",
+    "SERVER_STUB_REQUEUE_S_MAX": "0.5",
+    "SERVER_STUB_PIECE_BYTES_MAX": str(16 << 10),
+}
+# The settings of a host that are turned for each job, with their values before. Each agent sees files of its own there.
+TUNED = {"swappiness": "60", "stat_interval": "1"}
+ROWS = {row.name: row for row in SETTINGS}
 AGENT = {
-    "RUNNER_AGENT_POLL_TIMEOUT_S": "5",
+    "RUNNER_AGENT_POLL_TIMEOUT_S": "2",
+    "RUNNER_AGENT_PAUSE_S_MAX": "1",
+    "RUNNER_AGENT_ISOLATION__TUNE": "true",
+    "RUNNER_AGENT_ISOLATION__SWITCHES": json.dumps({name: name in TUNED for name in ROWS}),
     "RUNNER_AGENT_GATE__STATE_FREE_BYTES_MIN": str(1 << 20),
     "RUNNER_AGENT_GATE__IMAGE_FREE_BYTES_MIN": "0",
     "RUNNER_AGENT_ENGINE__DISK_FREE_BYTES_MIN": "0",
@@ -47,9 +78,20 @@ class Submitted:
     """As the server first answered; none while it has not."""
 
     @property
+    def stdout(self) -> str:
+        """A value that no other job prints."""
+        return f'{{"sort": {{"latency": {{"value": {self.number}}}}}}}\n'
+
+    @property
+    def stderr(self) -> str:
+        """Of every second so much that its report is sent in pieces."""
+        return f"{self.number}\n" * (8000 if self.number % 2 == 0 else 0)
+
+    @property
     def script(self) -> str:
-        """Prints a value that no other job prints, after a moment."""
-        return f"""sleep 0.{self.number % 7}; echo '{{"sort": {{"latency": {{"value": {self.number}}}}}}}'"""
+        """Prints both, after a moment."""
+        much = f"yes {self.number} | head -c {len(self.stderr)} >&2"
+        return f"sleep 0.{self.number % 7}; printf '%s' '{self.stdout}'; {much}"
 
 
 @dataclass
@@ -60,6 +102,17 @@ class Host:
     cable: Cable
     disk: SmallDisk
     clock: Path
+    settings: Path
+    """The folder with the files that it turns."""
+
+    def left(self) -> list[str]:
+        """What a job leaves behind that should be gone after it."""
+        turned = [f"{name} is {now}" for name in TUNED if (now := self.turned(name)) != TUNED[name]]
+        return self.agent.left_on_engine() + self.agent.left_on_disk() + turned
+
+    def turned(self, name: str) -> str:
+        """The value of one setting now."""
+        return (self.settings / name).read_text().strip()
 
 
 @dataclass
@@ -130,10 +183,11 @@ class World:
             self.ask(run)  # Again: the answer must be the first report's.
         deadline = time.monotonic() + SETTLE_S_MAX
         while time.monotonic() < deadline:
-            if not (broken := self.broken_invariants()):
+            if not self.broken_invariants(in_full=False):
                 break
             self.revive()
             time.sleep(0.3)
+        broken = self.broken_invariants() + self.defects()
         self.submitted.clear()
         self.killed_from_outside.clear()
         return broken
@@ -144,18 +198,26 @@ class World:
             if host.agent.process.poll() is not None:
                 host.agent.launch()
 
-    def broken_invariants(self) -> list[str]:
-        """One line for each thing that does not hold (yet)."""
-        broken = [line for run in self.submitted for line in self._wrong_with(run)]
+    def broken_invariants(self, *, in_full: bool = True) -> list[str]:
+        """One line for each thing that does not hold (yet); or the first one will do."""
+        wrong = (line for run in self.submitted for line in self._wrong_with(run))
+        if (first := next(wrong, None)) is not None:
+            return [first, *wrong] if in_full else [first]
+        broken = []
         for host in self.hosts:
             name = host.agent.runner
             if host.agent.process.poll() is not None:
                 broken.append(f"{name} has ended with {host.agent.process.returncode}")
-            left = host.agent.left_on_engine() + host.agent.left_on_disk()
-            broken += [f"{name} leaves {what}" for what in left]
+            broken += [f"{name} leaves {what}" for what in host.left()]
         data = str(self.engine.directory / "data")
         mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
         return broken + [f"{mount} is mounted" for mount in mounts if mount.startswith(f"{data}/overlay2")]
+
+    def defects(self) -> list[str]:
+        """One line for each program that admits a mistake."""
+        logs = {host.agent.runner: host.agent.log() for host in self.hosts}
+        logs["the server"] = (self.server.folder / "server.log").read_text()
+        return [f"{name} logs {what[0]}" for name, log in logs.items() if (what := DEFECTS.search(log))]
 
     def _wrong_with(self, run: Submitted) -> list[str]:
         if run.report is None:
@@ -165,15 +227,22 @@ class World:
             return [f"run {run.number} is {job['status']} at attempt {job.get('attempt')}"]
         if job["status"] == "failed" and run.report["job"] in self.killed_from_outside:
             return []
-        found = (job["status"], self.server.values(run.report))
-        expected = ("processed", [float(run.number)] * run.iterations)
+        printed = [(each.get("stdout"), each.get("stderr", "")) for each in job["output"]["results"]]
+        rows = {row["name"]: row["achieved"] for row in job["isolation"]["settings"]}
+        found = (job["status"], self.server.values(run.report), printed, [rows.get(name) for name in TUNED])
+        values, prints = [float(run.number)] * run.iterations, [(run.stdout, run.stderr)] * run.iterations
+        expected = ("processed", values, prints, [ROWS[name].wanted for name in TUNED])
         return [] if found == expected else [f"run {run.number} is {found} and not {expected}: {json.dumps(job)}"]
 
 
 def stepped(clock: Path) -> dict[str, str]:
     """The environment of a process whose wall clock obeys this file; its monotonic clock is the machine's."""
     clock.write_text("+0s")
+    patches = clock.with_suffix(".python")
+    patches.mkdir()
+    (patches / "sitecustomize.py").write_text(SLEEP)
     return {
+        "PYTHONPATH": str(patches),
         "LD_PRELOAD": str(FAKETIME[-1]),
         "FAKETIME_TIMESTAMP_FILE": str(clock),
         "FAKETIME_NO_CACHE": "1",
@@ -207,12 +276,22 @@ def world(folder: Path, database: str, agents: int = 2) -> Iterator[World]:
 @contextmanager
 def _host(world: World, folder: Path) -> Iterator[Host]:
     folder.mkdir()
-    clock = folder / "clock"
+    clock, files = folder / "clock", folder / "settings"
+    files.mkdir()
+    for name, before in TUNED.items():
+        (files / name).write_text(f"{before}\n")
     with cabled(world.server.port) as cable, small_disk(folder / "state", 16) as disk:
         settings = AGENT | stepped(clock) | {"RUNNER_AGENT_SERVER": f"http://127.0.0.1:{cable.port}"}
-        with joined(world.server, folder, settings=settings, engine=world.engine.url) as agent:
+        with joined(world.server, folder, settings=settings, engine=world.engine.url, within=beside(files)) as agent:
             agent.start()
-            yield Host(agent, cable, disk, clock)
+            yield Host(agent, cable, disk, clock, files)
+
+
+def beside(files: Path) -> list[str]:
+    """A command that sees these files where the host has its settings, and everything else as it is."""
+    mounts = [f"mount --bind {files / name} {ROWS[name].target}" for name in TUNED]
+    script = " && ".join([*mounts, 'exec "$@"'])
+    return ["unshare", "--mount", "--propagation", "slave", "sh", "-c", script, "sh"]
 
 
 def signal_all(parent: int, number: signal.Signals) -> None:

@@ -1,5 +1,6 @@
 """What becomes of a job when its lease runs out, its report comes in, or its caller comes too late."""
 
+from dataclasses import replace
 from uuid import uuid4
 
 import pytest
@@ -27,6 +28,7 @@ TERMS = LeaseTerms(
     lease_ms=45_000,
     confirm_ms=30_000,
     attempts_max=3,
+    requeue_ms_max=120_000,
     grace_ms=60_000,
     pull_s_max=600,
     job_s_max=86_400,
@@ -60,6 +62,12 @@ LOST = fault(FaultClass.AGENT_LOST)
 )
 def test_a_lost_attempt_is_repeated_later_each_time_and_then_given_up(lost_before: int, verdict: object) -> None:
     assert after_loss(held(lost=lost_before), LOST, NOW, TERMS) == verdict
+
+
+def test_the_longer_pauses_are_cut_to_what_the_operator_allows() -> None:
+    terms = replace(TERMS, requeue_ms_max=5_000)
+    pauses = [after_loss(held(lost=lost), LOST, NOW, terms) for lost in (0, 1)]
+    assert pauses == [Requeue(LOST, NOW + pause_ms, costs_an_attempt=True) for pause_ms in (BACKOFF_MS[0], 5_000)]
 
 
 def test_a_drained_agent_hands_its_job_back_at_no_cost_however_often() -> None:

@@ -1,6 +1,7 @@
 """The queue over HTTP: what agents call, what administrators steer, and what submitters see of their jobs."""
 
 import asyncio
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
@@ -8,6 +9,7 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 from queue_world import Runner, new_job, new_project, new_runner, new_spec
+from structlog.testing import capture_logs
 
 from server_stub.store import accounts, organizations
 from server_stub.store.database import Database
@@ -79,6 +81,24 @@ async def test_an_agent_speaks_the_whole_protocol(server: Server) -> None:
     assert [(one["attempt"], one["ending"]) for one in seen["attempts"]] == [(1, "failed")]
     first = seen["output"]["results"][0]
     assert (first["exit_code"], first["stdout"], first["stderr"]) == (0, "{}", "warm")
+
+
+async def test_a_call_whose_body_is_cut_off_is_no_mistake_of_ours(server: Server) -> None:
+    app = server.api._transport.app  # type: ignore[attr-defined]  # The client would send all of it.
+    path, answered = f"/v0/runners/{server.runner.slug}/jobs", list[Any]()
+    hears: Iterator[dict[str, Any]] = iter(
+        [{"type": "http.request", "body": b'{"poll', "more_body": True}, {"type": "http.disconnect"}]
+    )
+
+    async def receive() -> dict[str, Any]:
+        return next(hears)
+
+    async def send(message: dict[str, Any]) -> None:
+        answered.append(message.get("status"))
+
+    with capture_logs() as lines:
+        await app({"type": "http", "method": "POST", "path": path, "headers": [], "query_string": b""}, receive, send)
+    assert (answered, lines) == ([400, None], [])
 
 
 async def test_a_poll_without_work_is_answered_with_204_and_a_wrong_one_with_400(server: Server) -> None:
