@@ -1,7 +1,10 @@
 """A job: how far it is while it runs, and what stands behind its numbers once it has ended; and how to steer it."""
 
 import json
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 from uuid import UUID
 
@@ -9,7 +12,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
 from runner_protocol.jobs import Work
-from runner_protocol.results import RunReport, Stage
+from runner_protocol.results import RunReport, SettingRecord, Stage
 from runner_protocol.states import TERMINAL, JobState
 from server_stub.access import may_read_output, may_submit, rights_in
 from server_stub.actors import Actor, Right
@@ -110,7 +113,7 @@ def is_over(row: Row) -> bool:
 def result_context(report: RunReport | None) -> dict[str, Any]:
     """What stands behind the numbers of a job that has ended."""
     if report is None:
-        return {"result": None, "settings_applied": [], "settings_refused": []}
+        return {"result": None, **settings_context([])}
     trust = report.trust
     return {
         "result": report,
@@ -118,9 +121,23 @@ def result_context(report: RunReport | None) -> dict[str, Any]:
         "interval": interval(trust.comparison) if trust and trust.comparison else None,
         "iterations": [_iteration(record) for record in report.iterations[:ITERATIONS_SHOWN]],
         "iterations_hidden": max(0, len(report.iterations) - ITERATIONS_SHOWN),
-        "settings_applied": [one for one in report.isolation.settings if one.applied] if report.isolation else [],
-        "settings_refused": [one for one in report.isolation.settings if not one.applied] if report.isolation else [],
         "characters_max": OUTPUT_CHARACTERS_MAX,
+        **settings_context(report.isolation.settings if report.isolation else []),
+    }
+
+
+def settings_context(settings: Sequence[SettingRecord]) -> dict[str, Any]:
+    """The host's settings: applied, refused, and by their reasons those that there was nothing to read of."""
+    left_out = defaultdict(list)
+    for one in settings:
+        if not one.applied and one.before is None and one.achieved is None:
+            left_out[one.note or "no reason given"].append(one.name)
+    refused = [one for one in settings if not one.applied and one.name not in chain(*left_out.values())]
+    return {
+        "settings": bool(settings),
+        "settings_applied": [one for one in settings if one.applied],
+        "settings_refused": refused,
+        "settings_left_out": left_out,
     }
 
 

@@ -1,14 +1,18 @@
 """How pages write numbers, sizes, lengths of time and moments. Pure."""
 
 import math
+import shlex
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from markupsafe import Markup
 
+from runner_protocol.results import Stage
+
 DASH = "–"
 _SCALES: Final = {"nanoseconds": (("s", 1e9), ("ms", 1e6), ("µs", 1e3), ("ns", 1.0))}
+_BEFORE_ITERATIONS = frozenset({Stage.CLAIM, Stage.PULL, Stage.PLAN, Stage.ISOLATE})
 _BYTES = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -72,6 +76,16 @@ def span(seconds: float | None) -> str:
     return f"{whole}\u00a0s"
 
 
+def is_counting(progress: dict[str, Any]) -> bool:
+    """Whether a job has come to its iterations."""
+    return progress["iterations"] > 0 and (progress["iteration"] > 0 or progress["stage"] not in _BEFORE_ITERATIONS)
+
+
+def at_iteration(progress: dict[str, Any]) -> str:
+    """Which iteration is under way, of how many."""
+    return f"{min(progress['iteration'] + 1, progress['iterations'])} of {progress['iterations']}"
+
+
 def nanoseconds(count: float | None) -> str:
     """A length of time that was measured."""
     return in_units(count, "nanoseconds")
@@ -91,6 +105,16 @@ def ago(when: str | int | None) -> Markup:
     return Markup(str(moment(when)).replace("<time ", "<time data-ago ", 1))  # noqa: S704  Made by `moment`, escaped.
 
 
+def sentence(text: str) -> str:
+    """With a capital at its beginning; names within it stay as they are."""
+    return text[:1].upper() + text[1:]
+
+
+def quoted(word: str) -> str:
+    """A word of a command as a shell would need it."""
+    return shlex.quote(word)
+
+
 def short(text: str | None, length: int = 10) -> str:
     """The beginning of a hash or UUID."""
     return "" if text is None else text.removeprefix("sha256:")[:length]
@@ -103,7 +127,11 @@ FILTERS: Final[dict[str, Callable[..., Any]]] = {
     "size": size,
     "span": span,
     "ns": nanoseconds,
+    "is_counting": is_counting,
+    "at_iteration": at_iteration,
     "moment": moment,
     "ago": ago,
+    "quoted": quoted,
+    "sentence": sentence,
     "short": short,
 }

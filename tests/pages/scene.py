@@ -10,6 +10,7 @@ from uuid import uuid4
 import httpx
 from processes import Server
 
+from runner_agent.tuning import SETTINGS
 from runner_protocol.messages import AgentIdentity, ClaimRequest, Heartbeat, HostState, Progress, ReportEnvelope
 from runner_protocol.results import (
     CapturedText,
@@ -192,13 +193,24 @@ def iterations(count: int, *, paired: bool = False) -> list[IterationRecord]:
     return records
 
 
+def settings() -> list[SettingRecord]:
+    """All that an agent can turn: one is refused, one took in part, and some are not on the host."""
+    said: dict[str, dict[str, Any]] = {
+        "governor": {"wanted": "performance", "before": "powersave | schedutil", "achieved": "performance"},
+        "smt": {"wanted": "off", "before": "on", "achieved": "on", "applied": False, "note": "not permitted here"},
+        "irqs": {"wanted": "0-7", "before": "0-15 | 3 | 7", "achieved": "0-7 | 15", "note": "1 of 84 stayed: EIO"},
+    }
+    absent = {"before": None, "achieved": None, "applied": False, "note": "this host has none"}
+    said |= dict.fromkeys(("boost_intel", "boost_policy", "timer_dnf_makecache", "timer_e2scrub_all"), absent)
+    turned = {"wanted": "0", "before": "1", "achieved": "0", "applied": True}
+    return [
+        SettingRecord.model_validate({"name": row.name, "path": row.target, **turned, **said.get(row.name, {})})
+        for row in SETTINGS
+    ]
+
+
 def result(count: int, *, paired: bool = False) -> dict[str, Any]:
     """The report of an agent whose job went well."""
-    settings = [
-        SettingRecord(name="governor", path="/g", wanted="performance", before="schedutil", achieved="performance"),
-        SettingRecord(name="turbo", path="/t", wanted="0", before="1", achieved="0"),
-        SettingRecord(name="SMT", path="/s", wanted="off", before="on", achieved="on", note="not permitted here"),
-    ]
     compared = Comparison(pairs=count // 2, ratio=1.036, ratio_lower=1.029, ratio_upper=1.044, p_value=0.0004)
     return {
         "digest": "sha256:" + "3f9a" * 16,
@@ -215,7 +227,7 @@ def result(count: int, *, paired: bool = False) -> dict[str, Any]:
         "isolation": IsolationRecord(
             level=IsolationLevel.PARTITION_ROOT,
             benchmark_cpus="8-15",
-            settings=[one.model_copy(update={"applied": one.note is None}) for one in settings],
+            settings=settings(),
         ),
         "trust": Trust(
             word=Word.DISTURBED,

@@ -3,6 +3,7 @@
 import gzip
 import re
 from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import httpx
@@ -65,14 +66,15 @@ def test_a_running_job_is_followed_without_a_reload(browser: Browser, shown: sce
     browser.script("window.same = true")
     for done in (11, 12):
         shown.busy.beat(Progress(stage=Stage.ITERATE, iteration=done, iterations=20, tail=f"sample {done}: 1.84 s"))
-        browser.until(lambda done=done: f"iteration {done} of 20" in browser.text(), "the page does not follow")  # type: ignore[misc]
+        said = f"iterate, iteration {done + 1} of 20"
+        browser.until(lambda said=said: said in browser.text(), "the page does not follow")  # type: ignore[misc]
         assert browser.script("return document.querySelector('#progress progress').value") == done
         assert f"sample {done}: 1.84 s" in browser.text("#progress pre")
     assert browser.script("return window.same") is True
     browser.open("/")
     browser.script("window.same = true")
     shown.busy.beat(Progress(stage=Stage.ITERATE, iteration=13, iterations=20))
-    browser.until(lambda: "13 of 20" in browser.text("#runners"), "the fleet does not follow")
+    browser.until(lambda: "14 of 20" in browser.text("#runners"), "the fleet does not follow")
     assert browser.script("return window.same") is True
 
 
@@ -201,6 +203,16 @@ def test_a_change_takes_a_form_of_ours(server: Server, shown: scene.Scene) -> No
     assert {name: answer.status_code for name, answer in refused.items()} == dict.fromkeys(refused, 403)
     done = httpx.post(path, data=form, cookies={"bench_form": "x" * 32}, headers={"origin": server.url}, timeout=60)
     assert (done.status_code, done.headers["location"]) == (303, f"/jobs/{submitted['job']}")
+
+
+@pytest.mark.parametrize(("zone", "hours"), [("Asia/Tokyo", 9), ("America/Phoenix", -7)])
+def test_times_are_in_the_zone_of_the_reader(browser: Browser, shown: scene.Scene, zone: str, hours: int) -> None:
+    browser.driver.execute_cdp_cmd("Emulation.setTimezoneOverride", {"timezoneId": zone})
+    browser.open(f"/reports/{shown.alerted['uuid']}")
+    there = datetime.fromisoformat(shown.alerted["start_time"]).astimezone(timezone(timedelta(hours=hours)))
+    seen = browser.text(".stats time").replace("\u202f", " ")
+    browser.driver.execute_cdp_cmd("Emulation.setTimezoneOverride", {"timezoneId": ""})
+    assert seen == there.strftime("%b %-d, %Y, %-I:%M %p")
 
 
 def test_the_reader_chooses_a_theme_and_keeps_it(browser: Browser) -> None:

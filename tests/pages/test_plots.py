@@ -143,6 +143,15 @@ def zoomed(browser: Browser) -> tuple[float, float]:
     return float(address(browser)["from"]), float(address(browser)["to"])
 
 
+def touch(browser: Browser, kind: str, *places: float) -> None:
+    """Fingers on the plot, each so far from its left edge; its width is 1."""
+    left, top, width = browser.script(
+        "const box = document.querySelector('.u-over').getBoundingClientRect(); return [box.left, box.top, box.width]"
+    )
+    fingers = [{"id": number, "x": left + width * place, "y": top + 90} for number, place in enumerate(places)]
+    browser.driver.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": kind, "touchPoints": fingers})
+
+
 def saved(browser: Browser, downloads: Path, kind: str) -> bytes:
     """A file that the page saves."""
     path = downloads / f"perf.{kind}"
@@ -219,6 +228,23 @@ def test_a_zoom_is_in_the_address_and_the_address_brings_it_back(browser: Browse
     assert picked[0] < nearer[0] < nearer[1] < picked[1]
     press(browser, "0")
     browser.until(lambda: "from" not in address(browser), "all is not shown again")
+
+
+def test_two_fingers_zoom_and_one_moves(browser: Browser) -> None:
+    last = VERSIONS - 1 + 0.8 / ITERATIONS
+    whole = last * 1.04
+    touch(browser, "touchStart", 0.4, 0.6)
+    touch(browser, "touchMove", 0.3, 0.7)
+    touch(browser, "touchEnd")
+    stretched = zoomed(browser)
+    assert stretched[1] - stretched[0] == pytest.approx(whole / 2, rel=0.02)
+    assert sum(stretched) / 2 == pytest.approx(last / 2, rel=0.02)
+    touch(browser, "touchStart", 0.5)
+    touch(browser, "touchMove", 0.7)
+    touch(browser, "touchEnd")
+    browser.until(lambda: zoomed(browser) != stretched, "it does not move")
+    moved = zoomed(browser)
+    assert [moved[side] - stretched[side] for side in (0, 1)] == pytest.approx([-0.1 * whole] * 2, rel=0.05)
 
 
 def test_a_permanent_link_restores_the_whole_choice(browser: Browser) -> None:

@@ -5,6 +5,7 @@ const plotDraw = (() => {
   const DASHES = [[], [9, 5], [3, 4], [14, 4, 3, 4]];
   const COLOURS = 8;
   const NEAR_PX = 60;
+  const FINGER_PX = 10;
   const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const lookOf = (number) => ({ colour: style(`--s${number % COLOURS}`), dash: DASHES[Math.floor(number / COLOURS) % DASHES.length] });
 
@@ -23,12 +24,14 @@ const plotDraw = (() => {
   }
 
   // One scale for each unit; the first two have an axis.
-  function scalesOf(drawn, choice) {
+  function scalesOf(drawn, choice, limitsOn) {
     const units = [...new Set(drawn.map((points) => points.series.measure.units))];
     const positive = drawn.every((points) => points.value.every((value) => value > 0));
     const log = choice.y_axis === "log" && positive;
-    const range = (_plot, low, high) => {
-      if (low === null || high === null) return [0, 1];
+    const range = (_plot, lowest, highest, scale) => {
+      if (lowest === null || highest === null) return [0, 1];
+      let low = lowest, high = highest;
+      for (const limit of limitsOn(scale)) if (!log || limit > 0) [low, high] = [Math.min(low, limit), Math.max(high, limit)];
       if (log) return [low / 1.15, high * 1.15];
       const room = (high - low) * 0.08 || Math.abs(high) * 0.05 || 1;
       return choice.y_axis === "linear" ? [Math.min(0, low - (low < 0 ? room : 0)), Math.max(0, high + room)] : [low - room, high + room];
@@ -53,6 +56,18 @@ const plotDraw = (() => {
     return lower || upper ? { lower: lower ?? points.baseline, upper: upper ?? points.baseline, limits: [lower, upper] } : null;
   }
 
+  // An edge with the corners alone: all iterations of a version share their limits, and a line needs the first and the last of them.
+  function cornersOf(xs, values) {
+    const x = [], y = [];
+    for (let at = 0; at < xs.length; at++) {
+      if (values[at] === null) continue;
+      const last = y.length - 1;
+      if (last > 0 && y[last] === values[at] && y[last - 1] === values[at]) x[last] = xs[at];
+      else { x.push(xs[at]); y.push(values[at]); }
+    }
+    return { x, y };
+  }
+
   class View {
     constructor(place, drawn, reports, choice, told) {
       Object.assign(this, { place, drawn, reports, choice, told, focus: null, plot: null });
@@ -62,24 +77,22 @@ const plotDraw = (() => {
     }
 
     make() {
-      const { units, scales } = scalesOf(this.drawn, this.choice);
+      const { units, scales } = scalesOf(this.drawn, this.choice, (scale) => this.limitsOn(scale));
       const { xs, onto } = aligned(this.drawn);
-      const data = [xs], series = [{}], bands = [];
+      const data = [xs], series = [{}];
       this.units = units;
-      this.shownAs = this.drawn.map(() => []);
+      this.paint = Object.fromEntries(["ink", "panel", "bad"].map((name) => [name, style(`--${name}`)]));
       this.drawn.forEach((points, number) => {
-        const { colour, dash } = lookOf(number), scale = `y${units.indexOf(points.series.measure.units)}`;
-        const add = (values, more) => {
-          data.push(onto(points, values));
-          series.push({ scale, spanGaps: true, show: !this.hidden.has(number), points: { show: false }, ...more });
-          return this.shownAs[number].push(data.length - 1) && data.length - 1;
-        };
-        points.scale = scale;
-        add(points.value, { stroke: colour, width: 1.6, dash, points: { size: 6, fill: colour, show: (_plot, _at, first, last) => this.isSparse(points, xs, first, last) } });
+        const { colour, dash } = lookOf(number);
+        points.colour = colour;
+        points.scale = `y${units.indexOf(points.series.measure.units)}`;
+        data.push(onto(points, points.value));
+        series.push({
+          scale: points.scale, spanGaps: true, show: !this.hidden.has(number), stroke: colour, width: 1.6, dash,
+          points: { size: 6, fill: colour, show: (_plot, _at, first, last) => this.isSparse(points, xs, first, last) },
+        });
         const edges = edgesOf(points, this.choice);
-        if (!edges) return;
-        const [low, high] = [edges.lower, edges.upper].map((values, side) => values && add(values, { stroke: edges.limits[side] ? `${colour}99` : null, width: 1, dash: [4, 4] }));
-        if (low && high) bands.push({ series: [high, low], fill: `${colour}22` });
+        points.edges = edges && [edges.lower, edges.upper].map((values, side) => values && { ...cornersOf(points.x, values), isLimit: Boolean(edges.limits[side]) });
       });
       this.xs = xs;
       const only = xs.length === 1 || xs[0] === xs[xs.length - 1];
@@ -89,14 +102,14 @@ const plotDraw = (() => {
       this.window = from < to ? [from, to] : [...this.all];
       this.plot?.destroy();
       this.plot = new uPlot({
-        ...this.size(), series, bands, axes: axesOf(units, this.byDate), legend: { show: false }, padding: [12, 12, 0, 0],
+        ...this.size(), series, axes: axesOf(units, this.byDate), legend: { show: false }, padding: [12, 12, 0, 0],
         scales: { x: { time: this.byDate, range: () => this.window }, ...scales },
-        cursor: { y: false, points: { show: false }, drag: { x: true, y: false, setScale: false }, bind: { mousedown: (_plot, _on, usual) => (event) => (event.shiftKey ? this.drag(event) : usual(event)), dblclick: () => () => this.look(...this.all) } },
-        hooks: { setSelect: [() => this.pick()], setCursor: [(plot) => this.point(plot)], draw: [(plot) => this.mark(plot)] },
+        cursor: { y: false, points: { show: false }, drag: { x: true, y: false, setScale: false }, bind: { mousedown: (_plot, _on, usual) => (event) => (event.shiftKey ? this.dragFrom(event) : usual(event)), dblclick: () => () => this.look(...this.all) } },
+        hooks: { setSelect: [() => this.pick()], setCursor: [(plot) => this.point(plot)], drawClear: [(plot) => this.band(plot)], draw: [(plot) => this.mark(plot)] },
       }, data, this.place);
       this.plot.over.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
-      this.plot.over.addEventListener("touchstart", (event) => this.drag(event.touches[0], event), { passive: true });
-      this.plot.over.addEventListener("click", () => this.moved || this.told.point(this.focus && this.facts(), false));
+      for (const name of ["touchstart", "touchend", "touchcancel"]) this.plot.over.addEventListener(name, ({ touches }) => this.grab(touches), { passive: true });
+      this.plot.over.addEventListener("touchmove", ({ touches }) => this.pull(touches), { passive: true });
     }
 
     size() {
@@ -142,19 +155,29 @@ const plotDraw = (() => {
       const sideways = Math.abs(event.deltaX) > Math.abs(event.deltaY) || event.shiftKey;
       if (sideways) return this.shift(Math.sign(event.deltaX || event.deltaY) * 0.06);
       const left = event.clientX - this.plot.over.getBoundingClientRect().left;
-      return this.zoom(event.deltaY < 0 ? 0.85 : 1 / 0.85, this.plot.posToVal(left, "x"));
+      const factor = event.ctrlKey ? Math.exp(event.deltaY / 100) : event.deltaY < 0 ? 0.85 : 1 / 0.85;  // With Ctrl: two fingers on a touchpad.
+      return this.zoom(factor, this.plot.posToVal(left, "x"));
     }
 
-    drag(start, touch) {
-      const [from, to] = this.window, perPx = (to - from) / this.plot.over.clientWidth;
-      const names = touch ? ["touchmove", "touchend"] : ["mousemove", "mouseup"];
-      const move = (event) => {
-        const by = ((event.touches?.[0] ?? event).clientX - start.clientX) * perPx;
-        this.look(from - by, to - by);
-      };
-      const end = () => { document.removeEventListener(names[0], move); document.removeEventListener(names[1], end); };
-      document.addEventListener(names[0], move, { passive: true });
-      document.addEventListener(names[1], end);
+    // What is held stays under the finger: one moves the plot, two stretch it.
+    grab(fingers) {
+      const { left } = this.plot.over.getBoundingClientRect();
+      this.held = Array.from(fingers).slice(0, 2).map(({ clientX }) => this.plot.posToVal(clientX - left, "x"));
+    }
+
+    pull(fingers) {
+      const { left, width } = this.plot.over.getBoundingClientRect(), [from, to] = this.window;
+      const [one, other] = this.held, [at, beside] = Array.from(fingers, ({ clientX }) => clientX - left);
+      const apart = this.held.length === 2 ? beside - at : 0;
+      const perPx = Math.abs(apart) > FINGER_PX ? Math.abs((other - one) / apart) : (to - from) / width;
+      this.look(one - at * perPx, one + (width - at) * perPx);
+    }
+
+    dragFrom(start) {
+      this.grab([start]);
+      const move = (event) => this.pull([event]);
+      document.addEventListener("mousemove", move);
+      document.addEventListener("mouseup", () => document.removeEventListener("mousemove", move), { once: true });
     }
 
     // Looking at a point
@@ -228,26 +251,86 @@ const plotDraw = (() => {
 
     toggle(number) {
       if (!this.hidden.delete(number)) this.hidden.add(number);
-      for (const at of this.shownAs[number]) this.plot.setSeries(at, { show: !this.hidden.has(number) });
+      this.plot.setSeries(number + 1, { show: !this.hidden.has(number) });
       if (this.focus?.number === number) this.setFocus(null);
     }
 
-    // What uPlot does not draw: alerts, and the report that a link leads to.
+    // What uPlot does not draw: boundaries, alerts, and the report that a link leads to. Its own bands would be clipped by
+    // paths of thousands of corners, which takes a browser without a graphics card longer than all the rest.
+    within(plot, draw) {
+      const { left, top, width, height } = plot.bbox;
+      plot.ctx.save();
+      plot.ctx.beginPath();
+      plot.ctx.rect(left, top, width, height);
+      plot.ctx.clip();
+      draw(plot.ctx, devicePixelRatio);
+      plot.ctx.restore();
+    }
+
+    // The part of an edge that is seen, from the last corner before to the first one after; one corner for each pixel will do.
+    * along(plot, { x, y }, scale) {
+      const [from, to] = this.window;
+      let before = -Infinity;
+      for (let at = 0; at < x.length; at++) {
+        if (x[at + 1] < from || x[at - 1] > to) continue;
+        const left = plot.valToPos(x[at], "x", true);
+        if (left - before < 1 && at < x.length - 1) continue;
+        before = left;
+        yield [left, plot.valToPos(y[at], scale, true)];
+      }
+    }
+
+    band(plot) {
+      this.within(plot, (ctx, ratio) => this.drawn.forEach((points, number) => {
+        if (!points.edges || this.hidden.has(number)) return;
+        const { colour } = points, edges = points.edges.map((edge) => edge && [...this.along(plot, edge, points.scale)]);
+        const trace = (corners) => corners.forEach(([left, top]) => ctx.lineTo(left, top));
+        if (edges[0]?.length && edges[1]?.length) {
+          ctx.beginPath();
+          trace(edges[0]);
+          trace(edges[1].reverse());
+          ctx.fillStyle = `${colour}22`;
+          ctx.fill();
+        }
+        Object.assign(ctx, { strokeStyle: `${colour}99`, lineWidth: ratio });
+        ctx.setLineDash([4 * ratio, 4 * ratio]);
+        edges.forEach((corners, side) => {
+          if (!points.edges[side]?.isLimit) return;
+          ctx.beginPath();
+          trace(corners);
+          ctx.stroke();
+        });
+      }));
+    }
+
+    // The limits that are seen: an axis has room for them.
+    * limitsOn(scale) {
+      const [from, to] = this.window;
+      for (const [number, points] of this.drawn.entries()) {
+        if (points.scale !== scale || this.hidden.has(number)) continue;
+        for (const edge of points.edges ?? []) {
+          for (let at = 0; at < (edge?.x.length ?? 0); at++) if (edge.x[at] >= from && edge.x[at] <= to) yield edge.y[at];
+        }
+      }
+    }
+
     mark(plot) {
-      const { ctx } = plot, ratio = devicePixelRatio;
-      ctx.save();
-      ctx.beginPath();
-      ctx.rect(plot.bbox.left, plot.bbox.top, plot.bbox.width, plot.bbox.height);
-      ctx.clip();
+      this.within(plot, (ctx, ratio) => { this.markReport(plot, ctx, ratio); this.markAlerts(plot, ctx, ratio); });
+    }
+
+    markReport(plot, ctx, ratio) {
       for (const x of this.marked()) {
         const left = plot.valToPos(x, "x", true);
-        Object.assign(ctx, { strokeStyle: style("--ink"), lineWidth: ratio });
+        Object.assign(ctx, { strokeStyle: this.paint.ink, lineWidth: ratio });
         ctx.setLineDash([2 * ratio, 3 * ratio]);
         ctx.beginPath();
         ctx.moveTo(left, plot.bbox.top);
         ctx.lineTo(left, plot.bbox.top + plot.bbox.height);
         ctx.stroke();
       }
+    }
+
+    markAlerts(plot, ctx, ratio) {
       ctx.setLineDash([]);
       for (const { x, value, scale, limit, status } of this.alerts()) {
         const left = plot.valToPos(x, "x", true), top = plot.valToPos(value, scale, true);
@@ -257,11 +340,10 @@ const plotDraw = (() => {
         ctx.lineTo(left - size, top - way * size * 0.7);
         ctx.lineTo(left + size, top - way * size * 0.7);
         ctx.closePath();
-        Object.assign(ctx, { fillStyle: status === "active" ? style("--bad") : style("--panel"), strokeStyle: style("--bad"), lineWidth: 1.6 * ratio });
+        Object.assign(ctx, { fillStyle: status === "active" ? this.paint.bad : this.paint.panel, strokeStyle: this.paint.bad, lineWidth: 1.6 * ratio });
         ctx.fill();
         ctx.stroke();
       }
-      ctx.restore();
     }
 
     * alerts() {
