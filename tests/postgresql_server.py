@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
+import leftovers
 import psycopg
 
 
@@ -27,7 +28,7 @@ class PostgresServer:
     @contextlib.contextmanager
     def started(cls, *, durable: bool = False) -> Iterator["PostgresServer"]:
         """Run a server for the length of a block. Not durable: no fsync, since these tests kill no PostgreSQL."""
-        folder = Path(tempfile.mkdtemp(prefix="postgresql-"))
+        folder = Path(tempfile.mkdtemp(prefix=f"postgresql-{leftovers.MARK}-"))
         folder.chmod(0o755)
         server = cls(folder, free_port())
         try:

@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import leftovers
+
 START_S_MAX = 60.0
 
 
@@ -33,7 +35,7 @@ class PrivateEngine:
     def __post_init__(self) -> None:
         """Start what outlives the engine."""
         self.mounts = self.mounts_on_data()
-        self.sockets = Path(tempfile.mkdtemp(prefix="engine-"))
+        self.sockets = Path(tempfile.mkdtemp(prefix=f"engine-{leftovers.MARK}-"))
         # A bridge of its own: with `--bridge none` an engine deletes `docker0`, which is another engine's.
         self.bridge = f"br-{uuid.uuid4().hex[:8]}"
         subprocess.run(["ip", "link", "add", self.bridge, "type", "bridge"], check=True)

@@ -14,6 +14,7 @@ import httpx
 import images
 from docker.errors import DockerException
 
+CONFIG_FILE = "docker-registry.yml"
 USER, PASSWORD = "bench", "open-sesame"
 # `htpasswd -nbB -C 4 bench open-sesame`
 HTPASSWD = "bench:$2y$04$tcQPZzNitJhj/qmr.WqmueEdYBLnBy5CGcrY1E5hG61d7Wvhgcby6"
@@ -85,7 +86,7 @@ def serving(
     if password:
         (folder / "htpasswd").write_text(HTPASSWD + "\n")
         text += AUTH.format(path=folder / "htpasswd")
-    config = folder / "config.yml"
+    config = folder / CONFIG_FILE
     config.write_text(text)
     with (folder / "registry.log").open("wb") as said:
         process = subprocess.Popen(["docker-registry", "serve", str(config)], stdout=said, stderr=said)

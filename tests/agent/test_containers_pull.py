@@ -22,6 +22,9 @@ from registry import Registry
 from registry_gate import TOKEN, Fault, Gate, gated
 from workbench import Workbench, settings, spec
 
+from runner_agent.bench import Placement
+from runner_agent.containers import create
+from runner_agent.containers.box import fresh
 from runner_agent.errors import HostFault, JobFault
 from runner_protocol.jobs import RegistryAuth
 from runner_protocol.results import FaultClass
@@ -283,6 +286,23 @@ async def test_the_least_recently_used_image_of_ours_goes_and_no_other(registry:
     assert (facts.cached_images, facts.cached_bytes > 3 << 20) == (3, True)
     await again.pull(names[0])
     assert [await exists(again, image.id) for image in (foreign, first, second, third)] == [True, False, True, True]
+
+
+async def test_an_image_that_a_container_uses_stays_though_it_is_the_least_recently_used(
+    registry: Registry, tmp_path: Path
+) -> None:
+    names = [registry.push(f"pull/used{n}", unique(f"used {n}", size=1 << 20)) for n in range(4)]
+    bench = Workbench(names[0], settings(state_dir=tmp_path))
+    order = await bench.order(entrypoint=("sleep", "600"), cmd=())
+    oldest, second, *_ = [await bench.pull(name) for name in names]
+    tight = Workbench(names[3], settings(state_dir=tmp_path, cache_bytes_max=1))
+    body = create.body(order, Placement(), bench.settings, network="none", cpus=1, quota=False)
+    async with fresh(bench.engine._door, create.name(bench.settings.identity, order), body) as box:
+        await box.start()
+        await tight.pull(names[3])
+        assert [await exists(bench, image.id) for image in (oldest, second)] == [True, False]
+    await tight.pull(names[3])
+    assert not await exists(bench, oldest.id)
 
 
 async def test_a_host_without_room_pulls_nothing(registry: Registry, gate: Gate) -> None:
