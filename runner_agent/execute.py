@@ -5,6 +5,7 @@ the engine and the host only through their seams. Writes what it learns to the l
 cut short still reports everything it had.
 """
 
+import errno
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -36,6 +37,9 @@ from runner_protocol.results import (
 # An iteration that the job's time limit cuts short still has its output fetched and its container removed. After this
 # the whole job is cut from outside.
 WIND_UP_S_MAX = 30.0
+
+# What a host lacks that is full, broken or overrun: the journal of its tuning, say, could not be written.
+OF_THE_HOST = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
 
 log = structlog.get_logger()
 
@@ -223,6 +227,9 @@ def _fault_of_error(error: BaseException, stage: Stage) -> Fault:
         case JobFault(fault=fault) | HostFault(fault=fault):
             log.warning("job_faulted", kind=fault.kind, stage=fault.stage, why=fault.message)
             return fault
+        case OSError(errno=number) as lack if number in OF_THE_HOST:
+            log.warning("job_faulted", kind=FaultClass.HOST_FAULT, stage=stage, why=str(lack))
+            return Fault(kind=FaultClass.HOST_FAULT, stage=stage, message=str(lack))
         case other:
             log.error("job_broke_the_agent", stage=stage, exc_info=error)
             message = f"{type(other).__name__}: {other}"

@@ -1,5 +1,6 @@
 """One agent's life against a server that obeys the wire contract: claim, run, report, and what goes wrong between."""
 
+import errno
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,6 +10,7 @@ import httpx
 import pytest
 from agents import client_of, make_daemon, run_agent, until
 from fakes import FakeEngine, FakeServer, make_job, problem, record_of, with_bytes_max
+from structlog.testing import capture_logs
 
 from runner_agent.current_job import CurrentJob
 from runner_agent.daemon import Daemon
@@ -120,6 +122,15 @@ async def test_the_hosts_fault_hands_the_job_back(tmp_path: Path) -> None:
     server.submit(make_job())
     await run_agent(server, engine, tmp_path)
     assert [summary(report) for report in server.reports] == [(Outcome.RELEASED, FaultClass.CONTAINER_LOST, [])]
+
+
+async def test_a_full_disk_is_the_hosts_fault_and_no_mistake_of_ours(tmp_path: Path) -> None:
+    server, engine = FakeServer(), FakeEngine(run_error=OSError(errno.ENOSPC, "No space left on device"))
+    server.submit(make_job())
+    with capture_logs() as lines:
+        await run_agent(server, engine, tmp_path)
+    assert [summary(report) for report in server.reports] == [(Outcome.RELEASED, FaultClass.HOST_FAULT, [])]
+    assert [line["why"] for line in lines if line["event"] == "job_faulted"] == ["[Errno 28] No space left on device"]
 
 
 async def test_a_mistake_of_ours_hands_the_job_back_and_the_agent_lives(tmp_path: Path) -> None:
