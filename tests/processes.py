@@ -95,6 +95,11 @@ class Server:
         """The job of a report."""
         return self._get(f"/v0/projects/chaos/jobs/{report['job']}")
 
+    def jobs_total(self) -> int:
+        """How many jobs there ever were."""
+        answer = httpx.get(f"{self.url}/v0/projects/chaos/jobs", params={"per_page": 1}, timeout=30)
+        return int(answer.headers["x-total-count"])
+
     def report(self, report: dict[str, Any]) -> dict[str, Any]:
         """The report as it is now."""
         return self._get(f"/v0/projects/chaos/reports/{report['uuid']}")

@@ -100,6 +100,14 @@ def answer_lost(world: World, chance: Random) -> str:
     return _trap(world, chance, let_through=chance.choice([0, 0.5]))
 
 
+def submission_lost(world: World, chance: Random) -> str:
+    """A submitter's call or its answer is cut off; when the world settles it is sent again, under the same key."""
+    way, number = chance.choice(list(Way)), chance.randrange(1_000_000, 2_000_000)
+    world.front.traps.append(Trap("run", way, let_through=chance.choice([0, 0.5])))
+    world.submit(number, iterations=1)
+    return way.value
+
+
 def answer_of_a_stranger(world: World, chance: Random) -> str:
     """A proxy answers in the server's place, before or after the server has heard."""
     status = chance.choice([401, 404, 429, 500, 502, 503, 504])
@@ -238,6 +246,7 @@ FAULTS: Final[tuple[Fault, ...]] = (
     server_replaced,
     server_killed_at_a_call,
     answer_lost,
+    submission_lost,
     answer_of_a_stranger,
     network_silent,
     network_cut,
