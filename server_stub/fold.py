@@ -44,7 +44,7 @@ def _reducer(how: Fold, *, strings: int) -> Callable[[list[Metric]], Metric]:
 
 def _order(metric: Metric) -> tuple[float, bool, float, bool, float]:
     """By value, then upper, then lower; an absent bound comes before a present one. Bounds travel with their value."""
-    value, lower, upper = metric
+    value, lower, upper = metric.parts
     return (value, upper is not None, upper or 0.0, lower is not None, lower or 0.0)
 
 

@@ -5,7 +5,8 @@ Holds no formulas about history (see `boundaries`) and knows no database.
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
+
+from msgspec import Struct
 
 
 class Adapter(StrEnum):
@@ -61,12 +62,21 @@ class Fold(StrEnum):
     MEDIAN = "median"
 
 
-class Metric(NamedTuple):
-    """One measured value with the bounds its harness gave, in the unit of its measure."""
+class Metric(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+    """One measured value with the bounds its harness gave, in the unit of its measure.
+
+    A file may hold hundreds of thousands: so it is a record that is made, read from JSON and written to it without a
+    frame of Python, and that the garbage collector need not visit.
+    """
 
     value: float
     lower_value: float | None = None
     upper_value: float | None = None
+
+    @property
+    def parts(self) -> tuple[float, float | None, float | None]:
+        """The value, its lower and its upper bound."""
+        return self.value, self.lower_value, self.upper_value
 
 
 @dataclass(frozen=True, slots=True)

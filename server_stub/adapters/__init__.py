@@ -5,31 +5,10 @@ is one file of this package; here stand the table of them, their groups and the 
 and their folding belong to the caller.
 """
 
-from collections.abc import Callable
-from typing import Final, NamedTuple
+from importlib import import_module
+from typing import Final, NamedTuple, Protocol
 
-from server_stub.adapters import (
-    asv,
-    benchmark_js,
-    bmf,
-    catch2,
-    console_time,
-    criterion,
-    dart,
-    dot_net,
-    go,
-    google,
-    gungraun_json,
-    gungraun_text,
-    hyperfine,
-    iai,
-    jmh,
-    libtest,
-    pytest_benchmark,
-    ruby,
-    vitest,
-)
-from server_stub.adapters.source import Source
+from server_stub.adapters.source import NO_DOCUMENT, Source
 from server_stub.metrics import Adapter, Average, Mismatch, Results
 
 EITHER: Final = frozenset(Average)
@@ -41,38 +20,52 @@ NODE_TIME: Final = "js_time (Node)"
 
 
 class Format(NamedTuple):
-    """How one format is read. `averages` are those it can give; asked for another one, it steps aside.
+    """How one format is read: by which module of this package, and by which function of it.
 
-    Without `sign` in the text nothing can be in this format; an empty sign means a JSON document. So `magic` reads a
-    text only with those formats that can have made it, and comes to the same answer as if it had tried them all.
+    Asked for another average than one of `averages`, it steps aside. Without `sign` in the text nothing can be in this
+    format; an empty sign means a JSON document. So `magic` reads a text only with those formats that can have made it,
+    and comes to the same answer as if it had tried them all.
     """
 
-    read: Callable[[Source, Average | None], Results | Mismatch]
+    module: str
     averages: frozenset[Average]
     sign: str = ""
+    function: str = "read"
+
+    def read(self, source: Source, average: Average | None) -> Results | Mismatch:
+        """Read by a module that is imported when it is first needed: of twenty a text needs one or two."""
+        reader: Reader = getattr(import_module(f"{__name__}.{self.module}"), self.function)
+        return reader(source, average)
+
+
+class Reader(Protocol):
+    """What a format's module is for."""
+
+    def __call__(self, source: Source, average: Average | None, /) -> Results | Mismatch:
+        """What the source holds in this format, or what was missed."""
 
 
 FORMATS: Final[dict[str, Format]] = {
-    Adapter.JSON: Format(bmf.read, EITHER),
-    Adapter.RUST_BENCH: Format(libtest.read, MEDIAN, libtest.SIGN),
-    Adapter.RUST_CRITERION: Format(criterion.read, MEAN, criterion.SIGN),
-    Adapter.RUST_IAI: Format(iai.read, NEITHER, iai.SIGN),
-    Adapter.RUST_GUNGRAUN_JSON: Format(gungraun_json.read, NEITHER, gungraun_json.SIGN),
-    Adapter.RUST_GUNGRAUN_STDOUT: Format(gungraun_text.read, NEITHER, gungraun_text.SIGN),
-    Adapter.CPP_GOOGLE: Format(google.read, MEAN),
-    Adapter.CPP_CATCH2: Format(catch2.read, MEAN, catch2.SIGN),
-    Adapter.GO_BENCH: Format(go.read, MEAN, go.SIGN),
-    Adapter.JAVA_JMH: Format(jmh.read, MEAN),
-    Adapter.C_SHARP_DOT_NET: Format(dot_net.read, EITHER),
-    Adapter.JS_BENCHMARK: Format(benchmark_js.read, MEDIAN, benchmark_js.SIGN),
-    Adapter.JS_TIME: Format(console_time.read_firefox, NEITHER, console_time.FIREFOX_SIGN),
-    NODE_TIME: Format(console_time.read_node, NEITHER, console_time.NODE_SIGN),
-    Adapter.JS_VITEST: Format(vitest.read, EITHER),
-    Adapter.PYTHON_ASV: Format(asv.read, MEDIAN, asv.SIGN),
-    Adapter.PYTHON_PYTEST: Format(pytest_benchmark.read, EITHER),
-    Adapter.RUBY_BENCHMARK: Format(ruby.read, NEITHER, ruby.SIGN),
-    Adapter.SHELL_HYPERFINE: Format(hyperfine.read, EITHER),
-    Adapter.DART_BENCHMARK_HARNESS: Format(dart.read, MEAN, dart.SIGN),
+    Adapter.JSON: Format("bmf", EITHER),
+    Adapter.RUST_BENCH: Format("libtest", MEDIAN, "/iter"),
+    Adapter.RUST_CRITERION: Format("criterion", MEAN, "time:"),
+    Adapter.RUST_IAI: Format("iai", NEITHER, "Estimated Cycles:"),
+    Adapter.RUST_GUNGRAUN_JSON: Format("gungraun_json", NEITHER, '"module_path"'),
+    Adapter.RUST_GUNGRAUN_STDOUT: Format("gungraun_text", NEITHER, "::"),
+    Adapter.CPP_GOOGLE: Format("google", MEAN),
+    Adapter.CPP_CATCH2: Format("catch2", MEAN, "-" * 79),
+    Adapter.GO_BENCH: Format("go", MEAN, "/op"),
+    Adapter.JAVA_JMH: Format("jmh", MEAN),
+    Adapter.C_SHARP_DOT_NET: Format("dot_net", EITHER),
+    Adapter.JS_BENCHMARK: Format("benchmark_js", MEDIAN, "sampled)"),
+    Adapter.JS_TIME: Format("console_time", NEITHER, "ended", "read_firefox"),
+    NODE_TIME: Format("console_time", NEITHER, ": ", "read_node"),
+    Adapter.JS_VITEST: Format("vitest", EITHER),
+    Adapter.PYTHON_ASV: Format("asv", MEDIAN, "· "),
+    Adapter.PYTHON_PYTEST: Format("pytest_benchmark", EITHER),
+    Adapter.RUBY_BENCHMARK: Format("ruby", NEITHER, "real"),
+    Adapter.SHELL_HYPERFINE: Format("hyperfine", EITHER),
+    Adapter.DART_BENCHMARK_HARNESS: Format("dart", MEAN, "(RunTime):"),
 }
 
 GROUPS: Final[dict[Adapter, tuple[Adapter, ...]]] = {
@@ -136,6 +129,8 @@ def _read(member: str, source: Source, average: Average | None) -> Results | Mis
         return Mismatch(f"{member}: gives no {average}")
     if how.sign and how.sign not in source.signs:
         return Mismatch(f"{member}: no {how.sign[:20]!r} in the text")
+    if not how.sign and not source.is_document:
+        return Mismatch(f"{member}: {NO_DOCUMENT}")
     return how.read(source, average)
 
 

@@ -14,8 +14,6 @@ from server_stub.adapters.source import Source
 from server_stub.adapters.units import NS_PER_LONG_UNIT
 from server_stub.metrics import Adapter, Average, Metric, Mismatch, Results
 
-SIGN: Final = "· "
-
 _LONG_UNIT: Final = f"({'|'.join(map(re.escape, NS_PER_LONG_UNIT))})"
 _TIMING: Final = f"{NUMBER}±{NUMBER}{_LONG_UNIT}"
 _ROW: Final = re.compile(rf"{PROGRESS}([^ \n]++){BLANKS}{_TIMING}$", re.MULTILINE)

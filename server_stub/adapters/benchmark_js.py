@@ -12,8 +12,6 @@ from server_stub.adapters.outcome import results_of
 from server_stub.adapters.source import Source
 from server_stub.metrics import Adapter, Average, Metric, Mismatch, Results
 
-SIGN: Final = "sampled)"
-
 _RATE: Final = re.compile(
     rf"{GAP}x{BLANKS}{NUMBER}{BLANKS}ops/sec{BLANKS}±{NUMBER}%{BLANKS}\({WHOLE}{BLANKS}runs?{BLANKS}sampled\)$",
     re.MULTILINE,

@@ -5,32 +5,61 @@ bounds are in order.
 """
 
 import math
+from collections.abc import Mapping
 from itertools import chain
 from typing import Any, Final, NoReturn
 
-from server_stub.adapters.bmf_plain import read_plain
+from msgspec import MsgspecError
+from msgspec.json import Decoder
+
 from server_stub.adapters.documents import Refused, fields, name
 from server_stub.adapters.naming import are_short
-from server_stub.adapters.outcome import Benchmarks, metrics_of
+from server_stub.adapters.outcome import Benchmarks
 from server_stub.adapters.source import NotJson, Source
 from server_stub.metrics import Adapter, Average, Metric, Mismatch, Results
 
 MEASURE_BYTES_MAX: Final = 64
-METRIC_KEYS: Final = Metric._fields
-_NUMBERS: Final = {float, int}
-_BOUNDS: Final = {float, int, type(None)}
+METRIC_KEYS: Final = ("value", "lower_value", "upper_value")
+_PLAIN: Final = Decoder(dict[str, dict[str, Metric]])
 
 
 def read(source: Source, _average: Average | None) -> Results | Mismatch:
     """Every benchmark of the document, or the first rule that it breaks. `average` means nothing here."""
-    if source.is_document and (plain := read_plain(source.text)):
-        return Results(plain, keys_are_names=False)
     try:
-        # The skeleton is enough to refuse other harnesses' documents, so their samples are not parsed for this format.
-        _check_benchmarks(source.document)
-        return Results(_benchmarks(source.text, source.whole_document), keys_are_names=False)
+        benchmarks = _read_plainly(source.text)
+        if benchmarks is None:
+            benchmarks = _read_exactly(source)
+        return Results(benchmarks, keys_are_names=False)
     except (Refused, NotJson) as error:
         return Mismatch(f"{Adapter.JSON}: {error}")
+
+
+def _read_plainly(text: str) -> Benchmarks | None:
+    """What most programs write, straight into metrics; None when there is anything in it that has to be looked at."""
+    try:
+        benchmarks = _PLAIN.decode(text)
+    except (MsgspecError, UnicodeEncodeError):
+        return None
+    metrics = [metric for measures in benchmarks.values() for metric in measures.values()]
+    lowers = sum(metric.lower_value is not None for metric in metrics)
+    uppers = sum(metric.upper_value is not None for metric in metrics)
+    if _may_repeat_fields(text, [len(metrics), lowers, uppers]):
+        return None
+    _check_keys(benchmarks)
+    return benchmarks
+
+
+def _read_exactly(source: Source) -> Benchmarks:
+    # The skeleton is enough to refuse other harnesses' documents, so their samples are not parsed for this format.
+    _check_benchmarks(source.document)
+    document: dict[str, dict[str, Any]] = source.whole_document
+    _check_keys(document)
+    metrics = [_by_key(metric) for measures in document.values() for metric in measures.values()]
+    if _may_repeat_fields(source.text, [sum(key in metric for metric in metrics) for key in METRIC_KEYS]):
+        _refuse_repeated_fields(source.text)
+    return {
+        key: {measure: _metric(metric) for measure, metric in measures.items()} for key, measures in document.items()
+    }
 
 
 def _check_benchmarks(document: Any) -> None:
@@ -39,20 +68,7 @@ def _check_benchmarks(document: Any) -> None:
             raise Refused(f"benchmark {key[:80]!r} is not an object")
 
 
-def _benchmarks(text: str, document: dict[str, dict[str, Any]]) -> Benchmarks:
-    _check_keys(document)
-    metrics = [_by_key(metric) for measures in document.values() for metric in measures.values()]
-    if _may_repeat_fields(text, metrics):
-        _refuse_repeated_fields(text)
-    values = _column([metric.get("value") for metric in metrics], "value", _NUMBERS)
-    lowers = _column([metric.get("lower_value") for metric in metrics], "lower_value", _BOUNDS)
-    uppers = _column([metric.get("upper_value") for metric in metrics], "upper_value", _BOUNDS)
-    rows = metrics_of(values, lowers, uppers)
-    # Each benchmark takes as many metrics from the flat list as it has measures: zip ends with the measures.
-    return {key: dict(zip(measures, rows, strict=False)) for key, measures in document.items()}
-
-
-def _check_keys(document: dict[str, dict[str, Any]]) -> None:
+def _check_keys(document: Mapping[str, Mapping[str, Any]]) -> None:
     if not are_short(document) or "" in document:
         for key in document:
             name(key)
@@ -72,23 +88,30 @@ def _by_key(metric: Any) -> dict[str, Any]:
     raise Refused("a metric is not an object")
 
 
-def _column(values: list[Any], key: str, types: set[type]) -> list[Any]:
-    """One field of every metric, as doubles."""
-    present = set(map(type, values))
-    if not present <= types:
-        raise Refused(f"{key} of a metric is not a number")
-    return [value if value is None else float(value) for value in values] if int in present else values
+def _metric(written: Any) -> Metric:
+    by_key = _by_key(written)
+    value, lower, upper = (_number(by_key.get(key), key) for key in METRIC_KEYS)
+    if value is None:
+        raise Refused("value of a metric is not a number")
+    return Metric(value, lower, upper)
 
 
-def _may_repeat_fields(text: str, metrics: list[dict[str, Any]]) -> bool:
+def _number(value: Any, key: str) -> float | None:
+    if value is None or type(value) is float:
+        return value
+    if type(value) is int:
+        return float(value)
+    raise Refused(f"{key} of a metric is not a number")
+
+
+def _may_repeat_fields(text: str, counts: list[int]) -> bool:
     """Whether some object may hold a key twice, told without a second parse.
 
-    The fast parser keeps the last of two equal keys and tells nobody. But each key of a metric stands in the text once,
-    so one more than there are metrics with it means that something was dropped (or that somebody used the word
+    The fast parsers keep the last of two equal keys and tell nobody. But each key of a metric stands in the text once,
+    so one more than the `counts` of metrics with it means that something was dropped (or that somebody used the word
     elsewhere). Keys written with escapes are not seen here, so any such escape is a reason to look.
     """
-    counts = {key: sum(key in metric for metric in metrics) for key in METRIC_KEYS}
-    return "\\u" in text or any(text.count(f'"{key}"') != count for key, count in counts.items())
+    return "\\u" in text or counts != [text.count(f'"{key}"') for key in METRIC_KEYS]
 
 
 def _refuse_repeated_fields(text: str) -> None:
@@ -122,9 +145,7 @@ def _check_metric(metric: Any) -> None:
         keys = [key for key, _ in metric if key in METRIC_KEYS]
         if len(keys) != len(set(keys)):
             raise Refused("a metric holds the same field twice")
-    by_key = _by_key(dict(metric) if type(metric) is _Pairs else metric)
-    for key in METRIC_KEYS:
-        _column([by_key.get(key)], key, _NUMBERS if key == "value" else _BOUNDS)
+    _metric(dict(metric) if type(metric) is _Pairs else metric)
 
 
 def _finite(digits: str) -> float:

@@ -16,7 +16,6 @@ from server_stub.adapters.units import NS_PER_LONG_UNIT
 from server_stub.metrics import Adapter, Average, Metric, Mismatch, Results
 
 RULE: Final = "-" * 79
-SIGN: Final = RULE
 # Lines of a test case's name: itself and its sections, wrapped. The reference knows three.
 NAME_LINES_MAX: Final = 16
 _NAME_LINES_PLAIN: Final = 3

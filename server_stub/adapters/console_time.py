@@ -14,9 +14,6 @@ from server_stub.adapters.source import Source
 from server_stub.adapters.units import NS_PER_S, NS_PER_UNIT
 from server_stub.metrics import Adapter, Average, Metric, Mismatch, Results
 
-FIREFOX_SIGN: Final = "ended"
-NODE_SIGN: Final = ": "
-
 _FIREFOX: Final = re.compile(rf":{BLANKS}{WHOLE}{UNIT}{BLANKS}-{BLANKS}timer{BLANKS}ended$", re.MULTILINE)
 # Node's formatTime: milliseconds and seconds with a unit, from a minute on the clock with the unit spelled out.
 _NODE: Final = re.compile(

@@ -13,8 +13,6 @@ from server_stub.adapters.source import Source
 from server_stub.adapters.units import NS_PER_UNIT
 from server_stub.metrics import Adapter, Average, Metric, Mismatch, Results
 
-SIGN: Final = "time:"
-
 _INTERVAL: Final = BLANKS.join(f"{NUMBER}{BLANKS}{UNIT}" for _ in range(3))
 _TIME: Final = re.compile(rf"time:{BLANKS}\[{_INTERVAL}\]$", re.MULTILINE)
 

@@ -12,8 +12,6 @@ from server_stub.adapters.outcome import results_of
 from server_stub.adapters.source import Source
 from server_stub.metrics import Adapter, Average, Metric, Mismatch, Results
 
-SIGN: Final = "(RunTime):"
-
 # The first `(RunTime):` of a line ends its name, so the search for it is never taken up again.
 _ROW: Final = re.compile(
     rf"^((?>.*?\(RunTime\):)){MAYBE_BLANKS}{NUMBER_OR_POWER}{BLANKS}us\.{MAYBE_BLANKS}$", re.MULTILINE
@@ -24,7 +22,7 @@ def read(source: Source, _average: Average | None) -> Results | Mismatch:
     """Latency, value only: the mean of a run in microseconds."""
     benchmarks = {}
     for head, digits in _ROW.findall(source.lines):
-        name = head.removesuffix(SIGN).strip()
+        name = head.removesuffix("(RunTime):").strip()
         value = nanoseconds(digits, "us")
         if is_name(name) and value is not None:
             benchmarks[name] = {"latency": Metric(value)}

@@ -40,7 +40,7 @@ def read_document(adapter: Adapter, source: Source, read: Callable[[Any], Benchm
 def _check_range(benchmarks: Benchmarks) -> None:
     """Refuses what left the range of a double when it was scaled: JSON could not hold it."""
     metrics = chain.from_iterable(measures.values() for measures in benchmarks.values())
-    if not all(part is None or isfinite(part) for part in chain.from_iterable(metrics)):
+    if not all(part is None or isfinite(part) for metric in metrics for part in metric.parts):
         raise Refused("a number is beyond a double once it is scaled")
 
 

@@ -4,16 +4,13 @@ The time has to be the first column. `go test -json` is not read; of several run
 """
 
 import re
-from itertools import repeat
 from typing import Any, Final, NamedTuple
 
 from server_stub.adapters.lines import ANY_UNIT, BLANKS, NUMBER_OR_POWER, WHOLE, column, nanoseconds, number, whole
 from server_stub.adapters.naming import are_short, is_name
-from server_stub.adapters.outcome import Benchmarks, metrics_of, results_of
+from server_stub.adapters.outcome import Benchmarks, results_of
 from server_stub.adapters.source import Source
 from server_stub.metrics import Adapter, Average, Metric, Mismatch, Results
-
-SIGN: Final = "/op"
 
 _ROW: Final = re.compile(
     rf"^([^ \t\n]++){BLANKS}{WHOLE}{BLANKS}{NUMBER_OR_POWER}{BLANKS}{ANY_UNIT}/op"
@@ -37,12 +34,13 @@ class Rows(NamedTuple):
 
 def read(source: Source, _average: Average | None) -> Results | Mismatch:
     """Latency, value only; each further column is a measure of its own, called by its unit: `B/op`, `allocs/op`."""
-    # One flat list, from which a column is a slice; see `libtest`.
-    pieces: list[Any] = _ROW.split(source.lines)
-    rows = Rows(*(pieces[group::6] for group in range(1, 6)))
-    benchmarks = _benchmarks(rows)
-    if benchmarks is None:
-        benchmarks = _benchmarks(_usable(rows)) or {}
+    benchmarks: Benchmarks = {}
+    for chunk in source.chunks():
+        # One flat list, from which a column is a slice; see `libtest`.
+        pieces: list[Any] = _ROW.split(chunk)
+        rows = Rows(*(pieces[group::6] for group in range(1, 6)))
+        found = _benchmarks(rows)
+        benchmarks.update(found if found is not None else _benchmarks(_usable(rows)) or {})
     return results_of(benchmarks, Adapter.GO_BENCH, "no row `NAME I N ns/op`")
 
 
@@ -52,10 +50,9 @@ def _benchmarks(rows: Rows) -> Benchmarks | None:
     names_fit = are_short(rows.names) or all(map(is_name, rows.names))
     if values is None or not (names_fit and _are_counts(rows.counts)):
         return None
-    metrics = metrics_of(values, repeat(None, len(values)), repeat(None, len(values)))
     return {
         name: {"latency": metric, **_further(rest)} if rest else {"latency": metric}
-        for name, metric, rest in zip(rows.names, metrics, rows.further, strict=True)
+        for name, metric, rest in zip(rows.names, map(Metric, values), rows.further, strict=True)
     }
 
 

@@ -16,8 +16,6 @@ from server_stub.adapters.outcome import Benchmarks, results_of
 from server_stub.adapters.source import Source
 from server_stub.metrics import Adapter, Average, Metric, Mismatch, Results
 
-SIGN: Final = '"module_path"'
-
 VERSION: Final = "6"
 _ERROR_TOOL: Final = "ErrorTool"
 

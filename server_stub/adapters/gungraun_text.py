@@ -13,8 +13,6 @@ from server_stub.adapters.outcome import Benchmarks, results_of
 from server_stub.adapters.source import Source
 from server_stub.metrics import Adapter, Average, Metric, Mismatch, Results
 
-SIGN: Final = "::"
-
 _HEADER: Final = re.compile(r"^[^ \n:]++::[^ \n:]++::", re.MULTILINE)
 _TOOL: Final = re.compile(r" ++=++ ([A-Z]++) =++")
 # `LABEL: NEW|OLD`, with the difference after it in whatever form: only NEW is read.

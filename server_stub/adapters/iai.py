@@ -12,8 +12,6 @@ from server_stub.adapters.outcome import results_of
 from server_stub.adapters.source import Source
 from server_stub.metrics import Adapter, Average, Metric, Mismatch, Results
 
-SIGN: Final = "Estimated Cycles:"
-
 MEASURES: Final = {
     "Instructions": "instructions",
     "L1 Accesses": "l1-accesses",

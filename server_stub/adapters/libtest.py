@@ -10,11 +10,9 @@ from typing import Final, NamedTuple
 
 from server_stub.adapters.lines import ANY_UNIT, BLANKS, NUMBER, column, nanoseconds, number
 from server_stub.adapters.naming import are_short, is_name
-from server_stub.adapters.outcome import Benchmarks, metrics_of, results_of
+from server_stub.adapters.outcome import Benchmarks, results_of
 from server_stub.adapters.source import Source
-from server_stub.metrics import Adapter, Average, Mismatch, Results
-
-SIGN: Final = "/iter"
+from server_stub.metrics import Adapter, Average, Metric, Mismatch, Results
 
 # The line end before a row is matched with it: a literal to look for is several times faster than an anchor.
 _ROW: Final = re.compile(
@@ -26,12 +24,13 @@ _ROW: Final = re.compile(
 
 def read(source: Source, _average: Average | None) -> Results | Mismatch:
     """Latency: the number, and the spread on both sides of it."""
-    # Split leaves one flat list, from which a column is a slice: no tuple is made for each of a million rows.
-    pieces = _ROW.split("\n" + source.lines)
-    rows = Rows(*(pieces[group::5] for group in range(1, 5)))
-    benchmarks = _benchmarks(rows)
-    if benchmarks is None:
-        benchmarks = _benchmarks(_usable(rows)) or {}
+    benchmarks: Benchmarks = {}
+    for chunk in source.chunks():
+        # Split leaves one flat list, from which a column is a slice: no tuple is made for each of a million rows.
+        pieces = _ROW.split(chunk)
+        rows = Rows(*(pieces[group::5] for group in range(1, 5)))
+        found = _benchmarks(rows)
+        benchmarks.update(found if found is not None else _benchmarks(_usable(rows)) or {})
     return results_of(benchmarks, Adapter.RUST_BENCH, "no row `test NAME ... bench: N ns/iter`")
 
 
@@ -49,7 +48,7 @@ def _benchmarks(rows: Rows) -> Benchmarks | None:
     values, spreads = column(rows.digits, rows.units), column(rows.deviations, rows.units)
     if values is None or spreads is None or not (are_short(rows.names) or all(map(is_name, rows.names))):
         return None
-    metrics = metrics_of(values, map(sub, values, spreads), map(add, values, spreads))
+    metrics = map(Metric, values, map(sub, values, spreads), map(add, values, spreads))
     return {name: {"latency": metric} for name, metric in zip(rows.names, metrics, strict=True)}
 
 

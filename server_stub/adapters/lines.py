@@ -8,7 +8,8 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-import orjson
+from msgspec import MsgspecError
+from msgspec.json import Decoder
 
 from server_stub.adapters.units import NS_PER_UNIT
 
@@ -28,6 +29,7 @@ UNIT: Final = f"({'|'.join(map(re.escape, NS_PER_UNIT))})"
 ANY_UNIT: Final = "([a-zµμ]{1,2}+)"
 
 WHOLE_MAX: Final = 2**64 - 1
+_FLOATS: Final = Decoder(list[float])
 
 
 def number(digits: str) -> float | None:
@@ -54,8 +56,8 @@ def column(digits: Sequence[str], units: Sequence[str]) -> list[float] | None:
     """A column of times in nanoseconds, at the speed of C; None when one is no number or has another unit."""
     plain = ";".join(digits).replace(",", "")
     try:
-        values: list[float] = list(map(float, orjson.loads(f"[{plain.replace(';', ',')}]")))
-    except orjson.JSONDecodeError:
+        values = _FLOATS.decode(f"[{plain.replace(';', ',')}]")
+    except MsgspecError:
         # `007`, `.5` and `5.` are numbers for us and none for JSON.
         values = _column_one_by_one(plain.split(";"))
     if len(values) != len(units) or not set(units) <= NS_PER_UNIT.keys():

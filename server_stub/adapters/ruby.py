@@ -14,8 +14,6 @@ from server_stub.adapters.source import Source
 from server_stub.adapters.units import NS_PER_S
 from server_stub.metrics import Adapter, Average, Metric, Mismatch, Results
 
-SIGN: Final = "real"
-
 _HEAD: Final = re.compile(rf"^{BLANKS}user{BLANKS}system{BLANKS}total{BLANKS}real$", re.MULTILINE)
 _TIMES: Final = re.compile(rf"{GAP}{BLANKS.join([NUMBER] * 3)}{BLANKS}\({MAYBE_BLANKS}{NUMBER}\)$")
 

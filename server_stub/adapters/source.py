@@ -4,12 +4,13 @@ Knows no format. Opens nothing: the text comes in whole, and every view is at mo
 """
 
 import re
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any, Final
 
-import orjson
-
 BYTE_ORDER_MARK: Final = "\ufeff"
+CHUNK_LENGTH: Final = 2**16
+NO_DOCUMENT: Final = "does not begin with { or ["
 
 # The control sequences of ECMA-48: colours and cursor moves (CSI), titles and links (OSC), character sets, the rest.
 # Every branch is bounded by the next escape, so a text full of unfinished sequences is still read in one pass.
@@ -19,18 +20,7 @@ _ESCAPES: Final = re.compile(
 _CONTROLS: Final = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]++")
 _CARRIAGE_RETURNS: Final = re.compile(r"\r++\n?")
 
-# Lists of raw samples are most of a document's bytes and no format reads them: they are checked and left out. By key,
-# what their items are.
-_NUMBER: Final = frozenset({int, float})
-SAMPLES: Final[dict[str, frozenset[type]]] = {
-    '"times"': _NUMBER,
-    '"exit_codes"': frozenset({int, type(None)}),
-    '"samples"': _NUMBER,
-    '"data"': _NUMBER,
-    '"OriginalValues"': _NUMBER,
-}
 _DOCUMENT: Final = re.compile(r"[ \t\r\n]*+[{\[]")
-_OPENING: Final = re.compile(r"[ \t\r\n]*+:[ \t\r\n]*+(?=\[)")
 
 
 class NotJson(ValueError):
@@ -57,6 +47,20 @@ class Source:
             text = _ESCAPES.sub("", text)
         return text
 
+    def chunks(self) -> Iterator[str]:
+        r"""The lines, many at a time, each with the LF before it: `"".join(source.chunks())` is `"\n" + source.lines`.
+
+        What a reader makes of one chunk and then drops is memory for the next one: it stays in the cache, and no new
+        page has to be asked of the kernel. That is worth more than the work on the pattern.
+        """
+        text = "\n" + self.lines
+        start = 0
+        while start < len(text):
+            end = text.find("\n", start + CHUNK_LENGTH)
+            end = len(text) if end < 0 else end
+            yield text[start:end]
+            start = end
+
     @cached_property
     def printable(self) -> str:
         """The text without colours, tabs, CRs and other control characters; only LF ends a line."""
@@ -68,78 +72,41 @@ class Source:
         return _DOCUMENT.match(self.text) is not None
 
     @cached_property
-    def skeleton(self) -> str:
-        """The text with every list of samples emptied, when it looks like JSON; as JSON it differs in nothing else."""
-        return _without_samples(self.text) if self.is_document else self.lines
-
-    @cached_property
     def signs(self) -> str:
         """The shortest view that holds every word of the text: where to look for the sign of a format."""
-        return self.lines if "\x1b" in self.text else self.skeleton
+        return self.skeleton if self.is_document and "\x1b" not in self.text else self.lines
+
+    @cached_property
+    def skeleton(self) -> str:
+        """A document without its samples; as JSON it differs in nothing else."""
+        # The JSON parser is imported for documents only, here and below: it takes as long as reading a small text.
+        from server_stub.adapters.samples import without_samples
+
+        return without_samples(self.text)
 
     @property
     def document(self) -> Any:
         """The JSON value of `skeleton`. Raises NotJson."""
         if self._parsed is None:
-            self._parsed = _parsed(self.skeleton) if self.is_document else (None, "does not begin with { or [")
-        value, fault = self._parsed
-        if fault is not None:
-            raise NotJson(fault)
-        return value
+            self._parsed = _parsed(self.skeleton) if self.is_document else (None, NO_DOCUMENT)
+        return _value(*self._parsed)
 
     @cached_property
     def whole_document(self) -> Any:
         """The JSON value of the text with its samples. Raises NotJson."""
-        if len(self.skeleton) == len(self.text):
-            return self.document
-        value, fault = _parsed(self.text)
-        if fault is not None:
-            raise NotJson(fault)
-        return value
+        return self.document if len(self.skeleton) == len(self.text) else _value(*_parsed(self.text))
 
 
 def _parsed(text: str) -> tuple[Any, str | None]:
+    import orjson
+
     try:
         return orjson.loads(text), None
     except orjson.JSONDecodeError as error:
         return None, f"not JSON: {error}"
 
 
-def _without_samples(text: str) -> str:
-    for key, types in SAMPLES.items():
-        if key in text:
-            text = _without(text, key, types)
-    return text
-
-
-def _without(text: str, key: str, types: frozenset[type]) -> str:
-    pieces = []
-    kept = 0
-    at = text.find(key)
-    while at >= 0:
-        after = at + len(key)
-        # A quote behind a backslash stands inside a string: there the word is somebody's data, not a key.
-        escaped = at > 0 and text[at - 1] == "\\"
-        if (
-            not escaped
-            and (opening := _OPENING.match(text, after))
-            and (end := _samples_end(text, opening.end(), types))
-        ):
-            pieces += [text[kept : opening.end()], "[]"]
-            kept = after = end
-        at = text.find(key, after)
-    return "".join([*pieces, text[kept:]])
-
-
-def _samples_end(text: str, start: int, types: frozenset[type]) -> int | None:
-    """Where the list ends that begins at `start`, if it holds nothing but such items.
-
-    Parsed one list at a time, the samples never are in memory together: that makes it faster than the whole document.
-    """
-    # No further than the next quote, since numbers have none: so no part of the text is searched for every key again.
-    quote = text.find('"', start)
-    end = text.find("]", start, quote if quote >= 0 else len(text)) + 1
-    try:
-        return end if end and types.issuperset(map(type, orjson.loads(text[start:end]))) else None
-    except orjson.JSONDecodeError:
-        return None
+def _value(value: Any, fault: str | None) -> Any:
+    if fault is not None:
+        raise NotJson(fault)
+    return value

@@ -105,7 +105,7 @@ def store_metrics(tx: Tx, report: Row, metrics: Sequence[NewMetric], counts: lis
     uuids = fresh_uuids(tx.now_ms(), len(metrics))
     shared = tuple(report[name] for name in ("id", "testbed_id", "head_id", "version_id", "spec_id", "start_s"))
     rows = [
-        (uuid, new.iteration, new.benchmark_id, new.measure_id, *new.metric, new.model_id, *new.boundary, *shared)
+        (uuid, new.iteration, new.benchmark_id, new.measure_id, *new.metric.parts, new.model_id, *new.boundary, *shared)
         for uuid, new in zip(uuids, metrics, strict=True)
     ]
     tx.insert("metric", _METRIC_COLUMNS, rows)

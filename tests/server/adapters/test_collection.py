@@ -91,5 +91,5 @@ def close(ours: Metric | None, theirs: dict[str, float | None]) -> bool:
         return False
     return all(
         mine == other if mine is None or other is None else math.isclose(mine, other, rel_tol=1e-9)
-        for mine, other in zip(ours, (theirs[key] for key in Metric._fields), strict=True)
+        for mine, other in zip(ours.parts, (theirs[key] for key in Metric.__struct_fields__), strict=True)
     )

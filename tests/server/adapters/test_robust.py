@@ -13,6 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from server_stub.adapters import parse
+from server_stub.adapters.bmf import METRIC_KEYS
 from server_stub.metrics import Adapter, Average, Metric, Mismatch, Results
 
 LENGTH = 2**18
@@ -59,7 +60,7 @@ def assert_sound(outcome: Results | Mismatch) -> None:
         return
     for name, measures in outcome.benchmarks.items():
         assert 0 < len(name.encode(errors="replace")) <= 1024
-        assert all(math.isfinite(part) for metric in measures.values() for part in metric if part is not None)
+        assert all(math.isfinite(part) for metric in measures.values() for part in metric.parts if part is not None)
 
 
 @given(adapter=ADAPTERS, text=TEXTS, average=AVERAGES)
@@ -95,8 +96,9 @@ BMF = st.dictionaries(
 
 
 def as_metric(fields: dict[str, float | None]) -> Metric:
-    parts = [fields.get(key) for key in Metric._fields]
-    return Metric._make(None if part is None else float(part) for part in parts)
+    value, lower, upper = (None if fields.get(key) is None else float(fields[key] or 0) for key in METRIC_KEYS)
+    assert value is not None
+    return Metric(value, lower, upper)
 
 
 @given(document=BMF, indent=st.sampled_from([None, 0, 2]), ascii_only=st.booleans())
