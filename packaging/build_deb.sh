@@ -13,7 +13,6 @@ cache=$PWD/.cache/deb
 version=${VERSION:-$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)}
 dist=${DIST:-dist}
 architecture=$(dpkg --print-architecture)
-stamp=$(sha256sum pyproject.toml | cut -c1-12)
 
 say() { printf '  package: %s\n' "$*" >&2; }
 
@@ -25,15 +24,34 @@ compile() {
   "python$release" -m compileall -q -s "$folder" --invalidation-mode unchecked-hash "$folder" >&2
 }
 
-# What a package imports, for one Python; collected again when pyproject.toml changes.
+# What pyproject.toml says that one of the two needs, a line each.
+requirements() {
+  "$python" -c '
+import sys, tomllib
+project = tomllib.load(open("pyproject.toml", "rb"))["project"]
+print(*project["dependencies"], *project["optional-dependencies"][sys.argv[1]], sep="\n")' "$1"
+}
+
+# into FOLDER PYTHON WORD…: pip for another Python than its own.
+into() {
+  local folder=$1 release=$2
+  shift 2
+  "$python" -m pip install -q --only-binary=:all: --python-version "$release" --target "$folder" "$@" \
+    2> >(grep -v 'dependency resolver' >&2)
+}
+
+# What a package imports, for one Python; collected again when pyproject.toml asks for something else.
 libraries() {
-  local extra=$1 release=$2 kept=$cache/$1-$2-$stamp
+  local extra=$1 release=$2 wanted kept
+  wanted=$(requirements "$extra")
+  kept=$cache/$extra-$release-$(sha256sum <<<"$wanted" | cut -c1-12)
   if [ ! -d "$kept" ]; then
     say "collecting the libraries of $extra for Python $release"
     rm -rf "$cache/$extra-$release-"*
-    "$python" -m pip install -q --only-binary=:all: --python-version "$release" --target "$kept.new" \
-      "$wheel[$extra]" 2>&1 | grep -v 'dependency resolver' >&2 || true
-    rm -rf "$kept.new"/{bin,lib,runner_protocol,runner_agent,server_stub} "$kept.new"/benchmark_runner-*
+    into "$kept.new" "$release" -r <(grep -v '^uplot-python' <<<"$wanted")
+    # Only its files are served; what its own module would import (IPython, jedi) has no place on a server.
+    if [ "$extra" = server ]; then into "$kept.new" "$release" --no-deps -r <(grep '^uplot-python' <<<"$wanted"); fi
+    rm -rf "$kept.new"/{bin,lib}
     find "$kept.new" -depth -type d \( -name tests -o -name __pycache__ \) -exec rm -rf {} +
     compile "$release" "$kept.new"
     mv "$kept.new" "$kept"

@@ -10,6 +10,7 @@ import uvicorn
 
 from server_stub.app import create_app
 from server_stub.logs import configure_logs
+from server_stub.notify import notify
 from server_stub.settings import Settings
 from server_stub.state import AppState
 from server_stub.store.database import Database
@@ -39,9 +40,11 @@ class Server(uvicorn.Server):
         if self.started:
             host, port = self.servers[0].sockets[0].getsockname()[:2]
             log.info("serving", url=f"http://{host}:{port}")
+            notify("READY=1", f"STATUS=serving http://{host}:{port}")
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """SIGTERM or SIGINT came."""
+        notify("STOPPING=1")
         self._loop.call_soon_threadsafe(self._state.close)
         super().handle_exit(sig, frame)
 
