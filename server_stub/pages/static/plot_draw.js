@@ -6,6 +6,7 @@ const plotDraw = (() => {
   const COLOURS = 8;
   const NEAR_PX = 60;
   const FINGER_PX = 10;
+  const REST_MS = 120;
   const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const lookOf = (number) => ({ colour: style(`--s${number % COLOURS}`), dash: DASHES[Math.floor(number / COLOURS) % DASHES.length] });
 
@@ -88,8 +89,8 @@ const plotDraw = (() => {
         points.scale = `y${units.indexOf(points.series.measure.units)}`;
         data.push(onto(points, points.value));
         series.push({
-          scale: points.scale, spanGaps: true, show: !this.hidden.has(number), stroke: colour, width: 1.6, dash,
-          points: { size: 6, fill: colour, show: (_plot, _at, first, last) => this.isSparse(points, xs, first, last) },
+          scale: points.scale, spanGaps: true, show: !this.hidden.has(number), stroke: colour, dash,
+          points: { size: 6, fill: colour, show: () => this.isSparse(points) },
         });
         const edges = edgesOf(points, this.choice);
         points.edges = edges && [edges.lower, edges.upper].map((values, side) => values && { ...cornersOf(points.x, values), isLimit: Boolean(edges.limits[side]) });
@@ -100,25 +101,34 @@ const plotDraw = (() => {
       this.all = [xs[0] - room, xs[xs.length - 1] + room];
       const from = this.choice.from === "" ? NaN : Number(this.choice.from), to = this.choice.to === "" ? NaN : Number(this.choice.to);
       this.window = from < to ? [from, to] : [...this.all];
-      this.plot?.destroy();
       this.plot = new uPlot({
         ...this.size(), series, axes: axesOf(units, this.byDate), legend: { show: false }, padding: [12, 12, 0, 0],
         scales: { x: { time: this.byDate, range: () => this.window }, ...scales },
         cursor: { y: false, points: { show: false }, drag: { x: true, y: false, setScale: false }, bind: { mousedown: (_plot, _on, usual) => (event) => (event.shiftKey ? this.dragFrom(event) : usual(event)), dblclick: () => () => this.look(...this.all) } },
-        hooks: { setSelect: [() => this.pick()], setCursor: [(plot) => this.point(plot)], drawClear: [(plot) => this.band(plot)], draw: [(plot) => this.mark(plot)] },
+        hooks: { setSelect: [() => this.pick()], setCursor: [(plot) => this.point(plot)], drawClear: [(plot) => { this.thin(plot); this.band(plot); }], draw: [(plot) => this.mark(plot)] },
       }, data, this.place);
       this.plot.over.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
       for (const name of ["touchstart", "touchend", "touchcancel"]) this.plot.over.addEventListener(name, ({ touches }) => this.grab(touches), { passive: true });
       this.plot.over.addEventListener("touchmove", ({ touches }) => this.pull(touches), { passive: true });
     }
 
+    leave() {
+      clearTimeout(this.moving);
+      this.plot.destroy();
+    }
+
     size() {
       return { width: Math.max(200, this.place.clientWidth), height: this.place.clientHeight };
     }
 
-    isSparse(points, xs, first, last) {
-      const seen = plotData.indexNear(points.x, xs[last]) - plotData.indexNear(points.x, xs[first]) + 1;
-      return seen * 9 < this.place.clientWidth;
+    isSparse({ x }) {
+      const [first, last] = this.window.map((edge) => plotData.indexNear(x, edge));
+      return (last - first + 1) * 9 < this.place.clientWidth;
+    }
+
+    // Lines between many points are thin: a browser without a graphics card draws them four times as fast.
+    thin(plot) {
+      this.drawn.forEach((points, number) => { plot.series[number + 1].width = this.isSparse(points) ? 1.6 : 1; });
     }
 
     // Looking at a part
@@ -129,9 +139,16 @@ const plotDraw = (() => {
       let start = Math.min(Math.max(middle - span / 2, first), last - span);
       if (span >= last - first) [start, span] = [first, last - first];
       this.window = [start, start + span];
+      this.rest();
       this.plot.setScale("x", { min: this.window[0], max: this.window[1] });
       this.showFocus();
       this.told.window(span >= last - first ? null : this.window);
+    }
+
+    // While the plot moves under the pointer no other point is looked for: its text would be made anew for each frame.
+    rest() {
+      clearTimeout(this.moving);
+      this.moving = setTimeout(() => { this.moving = 0; if (this.plot.cursor.left >= 0) this.point(this.plot); }, REST_MS);
     }
 
     pick() {
@@ -188,6 +205,7 @@ const plotDraw = (() => {
 
     point(plot) {
       const { left, top } = plot.cursor;
+      if (this.moving) return undefined;
       if (left < 0) return this.setFocus(null);
       const x = plot.posToVal(left, "x");
       let best = null, least = NEAR_PX;
@@ -205,8 +223,8 @@ const plotDraw = (() => {
     setFocus(focus, said = false) {
       if (focus?.number === this.focus?.number && focus?.at === this.focus?.at && !said) return;
       this.focus = focus;
-      this.showFocus();
       this.told.point(focus && this.facts(), said);
+      this.showFocus();
     }
 
     facts() {
@@ -271,8 +289,7 @@ const plotDraw = (() => {
     * along(plot, { x, y }, scale) {
       const [from, to] = this.window;
       let before = -Infinity;
-      for (let at = 0; at < x.length; at++) {
-        if (x[at + 1] < from || x[at - 1] > to) continue;
+      for (let at = Math.max(0, plotData.indexNear(x, from) - 1); at < x.length && !(x[at - 1] > to); at++) {
         const left = plot.valToPos(x[at], "x", true);
         if (left - before < 1 && at < x.length - 1) continue;
         before = left;
@@ -308,8 +325,8 @@ const plotDraw = (() => {
       const [from, to] = this.window;
       for (const [number, points] of this.drawn.entries()) {
         if (points.scale !== scale || this.hidden.has(number)) continue;
-        for (const edge of points.edges ?? []) {
-          for (let at = 0; at < (edge?.x.length ?? 0); at++) if (edge.x[at] >= from && edge.x[at] <= to) yield edge.y[at];
+        for (const { x, y } of (points.edges ?? []).filter(Boolean)) {
+          for (let at = plotData.indexNear(x, from); x[at] <= to; at++) if (x[at] >= from) yield y[at];
         }
       }
     }

@@ -68,7 +68,7 @@
   }
 
   function clear() {
-    view?.plot.destroy();
+    view?.leave();
     view = null;
     by("plot-legend").replaceChildren();
     showPoint(null);
@@ -152,6 +152,7 @@
 
   function showPoint(facts, said) {
     const tip = by("plot-tip");
+    size = null;
     tip.replaceChildren();
     learn(facts, said);
     if (!facts) return;
@@ -160,11 +161,14 @@
     if (said) setText(by("plot-said"), [facts.name, plotData.inUnits(facts.value, facts.units), ...linesOf(facts).map(([text]) => text)].join(". "));
   }
 
+  // How large the tip is, is asked for once after its text has changed: an answer makes the browser lay out the page.
+  let size = null;
   function placePoint(at) {
     const ring = by("plot-ring"), tip = by("plot-tip");
     ring.hidden = tip.hidden = !at;
     if (!at) return;
-    const [left, top] = at, size = tip.getBoundingClientRect();
+    size ??= tip.getBoundingClientRect();
+    const [left, top] = at;
     const right = left + size.width + 18 <= place.clientWidth;
     const x = right ? left + 14 : Math.max(2, left - size.width - 14);
     const y = Math.min(Math.max(4, top - size.height - 10), place.clientHeight - size.height - 4);
