@@ -202,9 +202,9 @@ async def parked(server: ServerProcess, count: int) -> float:
 
 async def idle(url: str, count: int) -> None:
     """Print what waiting costs, how fast a job is handed over, and how long a restart takes."""
-    keys = join(url, count)
+    first, *keys = join(url, 1 + count)
     with serving(url) as server:
-        await warm(server, keys[0])
+        await warm(server, first)
         before, cpu_s = server.rss_mib, server.cpu_s
         fleet = Fleet(server, keys)
         took_s = await parked(server, count)
@@ -273,9 +273,9 @@ async def hand_over(submitter: httpx.AsyncClient, fleet: Fleet) -> tuple[float, 
 
 async def throughput(name: str, url: str, count: int) -> float:
     """Print jobs a second from claim to acknowledged report, with a full queue."""
-    keys = join(url, WORKERS)
+    first, *keys = join(url, 1 + WORKERS)
     with serving(url) as server:
-        await warm(server, keys[0])
+        await warm(server, first)
         await asyncio.to_thread(fill, url, count)
         done: list[float] = []
         agents = [

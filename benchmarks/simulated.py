@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import uuid4
 
 from runner_agent.session import (
     CallFailed,
@@ -30,6 +31,8 @@ from runner_agent.session import (
     Waited,
 )
 from runner_protocol.jobs import ClaimedJob
+from runner_protocol.messages import AgentIdentity, ClaimRequest, HostState
+from runner_protocol.results import HostRecord, IsolationLevel
 
 POLL_S = 600
 
@@ -78,10 +81,10 @@ class Wire:
     _reader: asyncio.StreamReader | None = None
     _writer: asyncio.StreamWriter | None = None
 
-    async def call(self, method: str, path: str, body: Any) -> bytes:
+    async def call(self, method: str, path: str, content: bytes) -> bytes:
         """Ask and read the whole answer. Raises `OSError` or `EOFError` where the connection ends, `RefusedError`."""
         try:
-            head, answer = await self._exchange(method, path, json.dumps(body).encode())
+            head, answer = await self._exchange(method, path, content)
         except (OSError, EOFError):
             self.traffic.answers[0] += 1
             raise
@@ -125,6 +128,10 @@ class SimulatedAgent:
     runner: str
     claimed: Callable[[str], None]
     _report: dict[str, Any] = field(default_factory=dict)
+    _identity: AgentIdentity = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._identity = AgentIdentity(version="0.1.0", instance=uuid4(), machine_id=uuid4().hex)
 
     async def live(self) -> None:
         """Until cancelled."""
@@ -170,8 +177,28 @@ class SimulatedAgent:
             self.claimed(job["job"])
 
     async def _ask(self, poll_s: int) -> bytes:
-        return await self.wire.call("POST", f"/v0/runners/{self.runner}/jobs", {"poll_timeout": poll_s})
+        request = ClaimRequest(poll_timeout=poll_s, agent=self._identity, state=self._state())
+        return await self.wire.call("POST", f"/v0/runners/{self.runner}/jobs", request.model_dump_json().encode())
+
+    def _state(self) -> HostState:
+        """As much as a host says of itself, so that the server reads and keeps as much as it really has to."""
+        host = HostRecord(
+            hostname=self.runner,
+            machine_id=self._identity.machine_id,
+            boot_id=str(self._identity.instance),
+            kernel="6.1.0-18-amd64",
+            cpu_model="AMD EPYC 7443P 24-Core Processor",
+            cpus=48,
+            memory_bytes=256 << 30,
+            engine="Docker 27.5.1 (containerd 1.7.25, runc 1.2.4)",
+            microcode="0xa0011d5",
+            virtual=False,
+            epoch="2026-11-01T00:00:00Z",
+            noise_floor=0.0021,
+            minimum_detectable_effect=0.004,
+        )
+        return HostState(host=host, isolation=IsolationLevel.PARTITION_ISOLATED, sandboxes=["runc", "runsc"])
 
     async def _deliver(self, report: dict[str, Any]) -> None:
         path = f"/v0/runners/{self.runner}/jobs/{report['job']}/report"
-        await self.wire.call("POST", path, {"attempt": report["attempt"], "report": report})
+        await self.wire.call("POST", path, json.dumps({"attempt": report["attempt"], "report": report}).encode())

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from server_stub.envelope import Envelope, handle_errors
 from server_stub.job_queue import JobQueue
@@ -21,6 +22,16 @@ API_VERSION = "0.6.12"
 """Version of the API that this server speaks: the command line of that API compares it with its own."""
 
 
+class _App(FastAPI):
+    """The framework behind our own layers: what agents call passes none of its own, least of all while a poll waits."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Called by the framework, once."""
+        state: AppState = self.state.shared
+        front = Timed(agents.AgentCalls(super().build_middleware_stack()), telemetry=state.queue.telemetry)
+        return Envelope(front, body_bytes_max=state.settings.body_bytes_max, routes=lambda: self.router.routes)
+
+
 def create_app(database: Database, settings: Settings, traces: Traces | None = None) -> FastAPI:
     """Make the application. The database stays the caller's to close, once the application has shut down."""
     queue = JobQueue(database, settings, on_completed=lambda job: process_completed_job(database, job), traces=traces)
@@ -31,7 +42,7 @@ def create_app(database: Database, settings: Settings, traces: Traces | None = N
         async with queue.running(), watch.running():
             yield
 
-    app = FastAPI(
+    app = _App(
         title="Benchmark runner API",
         version=API_VERSION,
         openapi_url="/v0/server/spec",
@@ -45,6 +56,4 @@ def create_app(database: Database, settings: Settings, traces: Traces | None = N
     app.router.routes.extend(agents.ROUTES)
     for router in [*PAGES, *ROUTERS]:
         app.include_router(router)
-    app.add_middleware(Timed, telemetry=queue.telemetry)
-    app.add_middleware(Envelope, body_bytes_max=settings.body_bytes_max, routes=lambda: app.router.routes)
     return app

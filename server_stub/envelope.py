@@ -4,6 +4,7 @@ An ASGI layer of our own rather than middleware of the framework: it costs a par
 response, also those the framework makes by itself.
 """
 
+import random
 import uuid
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Any
@@ -49,7 +50,7 @@ class Envelope:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = str(uuid.uuid4())
+        request_id = str(uuid.UUID(int=random.getrandbits(128), version=4))  # No secret, only a name.
         scope.setdefault("state", {})["request_id"] = request_id
         if scope["method"] == "OPTIONS":
             await self._options(scope)(scope, receive, send)
@@ -99,14 +100,15 @@ def error_response(request: Request, status: int, message: str, **members: str |
 
 def handle_errors(app: FastAPI) -> None:
     """Turn every exception that leaves a route into the error body."""
-    app.add_exception_handler(ApiError, _refused)
+    app.add_exception_handler(ApiError, refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _framework)
-    app.add_exception_handler(ClientDisconnect, _cut_off)
-    app.add_exception_handler(Exception, _defect)
+    app.add_exception_handler(ClientDisconnect, cut_off)
+    app.add_exception_handler(Exception, defect)
 
 
-async def _refused(request: Request, error: Exception) -> Response:
+async def refused(request: Request, error: Exception) -> Response:
+    """The answer to a request that ended with one of our own errors."""
     assert isinstance(error, ApiError)
     stale = error.stale if isinstance(error, ConflictError) else None
     return error_response(request, error.status, error.message, error_code=error.error_code, stale=stale)
@@ -126,7 +128,7 @@ async def _framework(request: Request, error: Exception) -> Response:
     """An unknown path, a wrong method, or a body that could not be read."""
     assert isinstance(error, HTTPException)
     if isinstance(error.__cause__, ApiError):
-        return await _refused(request, error.__cause__)
+        return await refused(request, error.__cause__)
     response = error_response(request, error.status_code, str(error.detail))
     response.headers.update(error.headers or {})
     if error.status_code == 405:
@@ -134,12 +136,13 @@ async def _framework(request: Request, error: Exception) -> Response:
     return response
 
 
-async def _cut_off(request: Request, _: Exception) -> Response:
+async def cut_off(request: Request, _: Exception) -> Response:
     """Nobody hears this answer; it is no mistake of ours."""
     return error_response(request, 400, "body: cut off")
 
 
-async def _defect(request: Request, error: Exception) -> Response:
+async def defect(request: Request, error: Exception) -> Response:
+    """The answer to a request that ended with an error that nobody expected."""
     code = str(uuid.uuid4())
     log.error("defect", request=request.state.request_id, error_code=code, path=request.url.path, exc_info=error)
     return error_response(request, 500, "an error on our side; it is logged under this id", error_code=code)

@@ -79,11 +79,9 @@ def put_piece(tx: Tx, runner: Row, uuid: UUID, attempt: int, number: int, body: 
         raise BadRequestError(f"body: a report must have at most {limits.report_bytes_max} bytes, has {bytes_whole}")
 
 
-def earlier_receipt(tx: Tx, runner: Row, uuid: UUID, attempt: int, identity: str) -> Taken | None:
-    """The answer that this very report got before, if it did."""
-    job = jobs.by_uuid(tx, uuid)
-    row = None if job is None else jobs.attempt_of(tx, job["id"], attempt)
-    if row is None or row["runner_id"] != runner["id"] or row["report_sha256"] != identity:
+def earlier_receipt(row: Row | None, runner: Row, identity: str) -> Taken | None:
+    """The answer that this very report got before, if it did. `row`: of the job beside the attempt."""
+    if row is None or row["reporter"] != runner["id"] or row["report_sha256"] != identity:
         return None
     return Taken(ReportReceipt(state=JobState(row["receipt"])), repeated=True)
 
@@ -111,36 +109,35 @@ def parcel_of(uuid: UUID, envelope: ReportEnvelope, whole: bytes | None) -> Parc
     return Parcel(report, identity, outputs.compress(text), len(text))
 
 
-def take_report(tx: Tx, runner: Row, uuid: UUID, parcel: Parcel, terms: LeaseTerms, hold_ms: int) -> Taken:
+def take_report(tx: Tx, runner: Row, uuid: UUID, parcel: Parcel, terms: LeaseTerms) -> Taken:
     """End the attempt with its report. Raises `ConflictError` with the reason where the attempt is over."""
     attempt = parcel.report.attempt
-    if (earlier := earlier_receipt(tx, runner, uuid, attempt, parcel.identity)) is not None:
+    job = jobs.of_attempt(tx, uuid, attempt)
+    if (earlier := earlier_receipt(job, runner, parcel.identity)) is not None:
         return earlier
-    job = _holder(tx, runner, uuid, attempt)
-    verdict = after_report(jobs.held(job), parcel.report, tx.now_ms(), terms)
-    if not jobs.conclude(tx, job, verdict, ending=parcel.report.outcome):
+    if job is None or not _holds(runner, job, attempt):
         raise refused(tx, runner, uuid, attempt)
-    state = JobState.PENDING
+    verdict = after_report(jobs.held(job), parcel.report, tx.now_ms(), terms)
+    state = verdict.state if isinstance(verdict, End) else JobState.PENDING
+    noted = jobs.Noted(parcel.identity, state)
+    if not jobs.conclude(tx, job, verdict, ending=parcel.report.outcome, noted=noted):
+        raise refused(tx, runner, uuid, attempt)
     if isinstance(verdict, End):
-        state = verdict.state
         outputs.store_report(tx, job["id"], attempt, parcel.compressed, parcel.bytes_whole)
-    jobs.note_report(tx, job["id"], attempt, parcel.identity, state, hold_ms)
     ran_s = None if job["started_ms"] is None else (tx.now_ms() - job["started_ms"]) / 1000
     return Taken(ReportReceipt(state=state), repeated=False, ran_s=ran_s)
 
 
 def _reported(tx: Tx, runner: Row, uuid: UUID, attempt: int) -> bool:
     """Whether this runner's attempt has ended with a report of its own."""
-    job = jobs.by_uuid(tx, uuid)
-    row = None if job is None else jobs.attempt_of(tx, job["id"], attempt)
-    return row is not None and row["runner_id"] == runner["id"] and row["report_sha256"] is not None
+    row = jobs.of_attempt(tx, uuid, attempt)
+    return row is not None and row["reporter"] == runner["id"] and row["report_sha256"] is not None
 
 
 def refused(tx: Tx, runner: Row, uuid: UUID, attempt: int) -> ConflictError:
     """Why a call about an attempt comes too late."""
-    job = jobs.by_uuid(tx, uuid)
-    row = None if job is None else jobs.attempt_of(tx, job["id"], attempt)
-    mine = job is not None and row is not None and row["runner_id"] == runner["id"]
+    job = jobs.of_attempt(tx, uuid, attempt)
+    mine = job is not None and job["reporter"] == runner["id"]
     stale = refusal(jobs.held(job) if mine and job else None, attempt) or Stale.SUPERSEDED
     return ConflictError(f"job {uuid}, attempt {attempt}: {_SAYS[stale]}", stale=stale)
 
@@ -148,10 +145,13 @@ def refused(tx: Tx, runner: Row, uuid: UUID, attempt: int) -> ConflictError:
 def _holder(tx: Tx, runner: Row, uuid: UUID, attempt: int) -> Row:
     """The job, where this runner holds it under this attempt."""
     job = jobs.by_uuid(tx, uuid)
-    mine = job is not None and job["runner_id"] == runner["id"]
-    if job is None or not mine or refusal(jobs.held(job), attempt) is not None:
+    if job is None or not _holds(runner, job, attempt):
         raise refused(tx, runner, uuid, attempt)
     return job
+
+
+def _holds(runner: Row, job: Row, attempt: int) -> bool:
+    return job["runner_id"] == runner["id"] and refusal(jobs.held(job), attempt) is None
 
 
 def _read(whole: bytes) -> RunReport:

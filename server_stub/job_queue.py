@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Self
 from uuid import UUID
 
 import structlog
@@ -35,9 +36,6 @@ from server_stub.store.tx import Tx
 from server_stub.telemetry import Telemetry
 from server_stub.tracing import Traces
 from server_stub.waiters import Waiter, Waiters
-
-PROCESSING_HOLD_MS = 60_000
-"""How long a process that parses a report may be silent before another one takes over."""
 
 log = structlog.get_logger()
 
@@ -112,13 +110,15 @@ class JobQueue:
         Raises `UnauthorizedError` for a wrong key, `ConflictError` for a clone.
         """
         until = asyncio.get_running_loop().time() + body.poll_timeout
-        call = _Call(named, key, body)
-        arrival = await self._arrive(call)
-        with self.waiters.parked(arrival.asker.runner["id"]) as waiter:
+        call, stirs = _Call.of(named, key, body), self.waiters.stirs
+        asker, claim, looked = await self._arrive(call, body)
+        del body  # What a host says of itself is large, and ten thousand of them may wait.
+        with self.waiters.parked(asker.runner_id) as waiter:
             departure.then(waiter.leave)
-            if arrival.claim is not None:
-                return await self._deliver(arrival.claim, waiter)
-            return await self._wait(waiter, arrival.asker, call, until)
+            if claim is not None:
+                return await self._deliver(claim, waiter)
+            news = not looked or stirs != self.waiters.stirs
+            return await self._wait(waiter, asker, call, until, news=news)
 
     async def beat(self, named: str, key: str | None, job: UUID, body: Heartbeat) -> HeartbeatReply:
         """Extend a lease. Raises `ConflictError` with the reason where it is lost."""
@@ -127,7 +127,7 @@ class JobQueue:
             runner = authenticate(tx, named, key)
             return runner["id"], intake.beat(tx, runner, job, body, self.terms)
 
-        runner_id, reply = await self._database.write(work)
+        runner_id, reply = await self._database.write_together(work)
         self._heard.add(runner_id)
         return reply
 
@@ -152,7 +152,8 @@ class JobQueue:
 
             def before(tx: Tx) -> intake.Taken | bytes:
                 runner = authenticate(tx, named, key)
-                earlier = intake.earlier_receipt(tx, runner, job, envelope.attempt, sha256)
+                row = jobs.of_attempt(tx, job, envelope.attempt)
+                earlier = intake.earlier_receipt(row, runner, sha256)
                 return earlier or intake.pieces_of(tx, runner, job, envelope)
 
             found = await self._database.read(before)
@@ -167,9 +168,9 @@ class JobQueue:
 
         def work(tx: Tx) -> intake.Taken:
             runner = authenticate(tx, named, key)
-            return intake.take_report(tx, runner, job, parcel, self.terms, PROCESSING_HOLD_MS)
+            return intake.take_report(tx, runner, job, parcel, self.terms)
 
-        taken = await self._database.write(work)
+        taken = await self._database.write_together(work)
         if not taken.repeated:
             self._note(taken, parcel.report)
         self._have_parsed(job, taken)
@@ -198,61 +199,70 @@ class JobQueue:
 
     # How a poll waits.
 
-    async def _arrive(self, call: "_Call") -> claims.Arrival:
-        """Note who asks, and take a job for it where one waits: one transaction for most claims of a busy server."""
+    async def _arrive(self, call: "_Call", body: ClaimRequest) -> tuple[claims.Asker, claims.Claim | None, bool]:
+        """Note who asks, and take a job for it where one waits: one transaction for most claims of a busy server.
+
+        Who it is, its job, and whether there was a look for one.
+        """
         alive_ms = round(self._settings.lost_s * 1000)
         within = None if self.waiters.closing else (self.terms, self._settings.tiers)
-        arrive = partial(
-            claims.arrive, named=call.named, key=call.key, body=call.body, told=self._told, alive_ms=alive_ms
-        )
+        arrive = partial(claims.arrive, named=call.named, key=call.key, body=body, told=self._told, alive_ms=alive_ms)
         try:
-            arrival = await self._database.write(partial(arrive, take_within=within))
+            arrival = await self._database.write_together(partial(arrive, take_within=within))
         except ConflictError:  # Two polls of one runner raced; the other one holds the lease.
-            arrival = await self._database.write(partial(arrive, take_within=None))
-        runner = arrival.asker.runner
+            arrival = await self._database.write_together(partial(arrive, take_within=None))
+        asker = arrival.asker
         if isinstance(arrival.met, Rival):
             self.telemetry.clones.inc()
-            log.warning("clone_refused", runner=runner["slug"], hostname=arrival.met.hostname)
+            log.warning("clone_refused", runner=asker.slug, hostname=arrival.met.hostname)
             raise ConflictError(arrival.met.message, error_code="cloned_key")
-        self._told[runner["id"]] = arrival.met
-        return arrival
+        if arrival.changed:
+            self._told[asker.runner_id] = arrival.met
+        else:
+            self._heard.add(asker.runner_id)
+        return asker, arrival.claim, arrival.looked
 
-    async def _wait(self, waiter: Waiter, asker: claims.Asker, call: "_Call", until: float) -> ClaimedJob | None:
-        """Look, sleep until woken, look again. The waiter is armed before each look, so that no job slips between."""
+    async def _wait(
+        self, waiter: Waiter, asker: claims.Asker, call: "_Call", until: float, *, news: bool
+    ) -> ClaimedJob | None:
+        """Look, sleep until woken, look again. The waiter is armed before each look, so that no job slips between.
+
+        Without `news` since it arrived, and looked, there is nothing to look for at first.
+        """
         woken_for_a_job = False
         while not waiter.left:
-            self.waiters.arm(waiter, asker.takes(call.body))
-            if woken_for_a_job or await self._worth_a_look(asker, waiter):
+            self.waiters.arm(waiter, asker.takes(blocked=call.blocked))
+            if woken_for_a_job or (news and await self._worth_a_look(asker, waiter)):
                 claim = await self._look(call)
                 if claim is not None:
                     return await self._deliver(claim, waiter)
                 # Someone else was faster, or this runner may not take it: then it must not stand in line for it.
                 asker, woken_for_a_job = await self._database.read(call.ask), False
-                if asker.takes(call.body) != waiter.spec_ids:
+                if asker.takes(blocked=call.blocked) != waiter.spec_ids:
                     continue
             if not await waiter.wait(until):
                 return None
-            woken_for_a_job = waiter.woken_by is not None
+            woken_for_a_job, news = waiter.woken_by is not None, True
             if not woken_for_a_job:
                 asker = await self._database.read(call.ask)
         return None
 
     async def _worth_a_look(self, asker: claims.Asker, waiter: Waiter) -> bool:
         """Whether a look would change anything: an idle poll costs no write."""
-        if asker.held is not None:
+        if asker.held_id is not None:
             return True
         due = partial(job_claims.anything_due, spec_ids=sorted(waiter.spec_ids))
         return bool(waiter.spec_ids and await self._database.read(due))
 
     async def _look(self, call: "_Call") -> claims.Claim | None:
         try:
-            return await self._database.write(partial(call.take, terms=self.terms, tiers=self._settings.tiers))
+            return await self._database.write_together(partial(call.take, terms=self.terms, tiers=self._settings.tiers))
         except ConflictError:
             return None  # Two polls of one runner raced; the other one holds the lease.
 
     async def _deliver(self, claim: claims.Claim, waiter: Waiter) -> ClaimedJob | None:
         if waiter.left:
-            await self._database.write(partial(claims.put_back, claim=claim))
+            await self._database.write_together(partial(claims.put_back, claim=claim))
             return None
         self.waiters.handed(waiter.runner_id)
         self.telemetry.claims.labels(claim.message.spec.slug).inc()
@@ -293,14 +303,20 @@ class JobQueue:
             await asyncio.sleep(self._settings.sweep_s)
 
     async def _flush_forever(self) -> None:
+        """A poll that waits is a word that goes on, and is written down often enough for nobody to be called lost."""
+        clock = asyncio.get_running_loop().time
+        parked_at = clock()
         while True:
             await asyncio.sleep(self._settings.seen_flush_s)
+            if clock() - parked_at >= self._settings.lost_s / 3:
+                parked_at = clock()
+                self._heard |= set(self.waiters.runner_ids())
             await self._flush()
 
     async def _flush(self) -> None:
-        """Write down who was heard of since the last time. A poll that waits is a word that goes on."""
+        """Write down who was heard of since the last time."""
         told, self._told = self._told, {}
-        heard, self._heard = self._heard | set(self.waiters.runner_ids()), set()
+        heard, self._heard = self._heard, set()
         if not told and not heard:
             return
         try:
@@ -325,7 +341,7 @@ class JobQueue:
 
     async def _parse(self, job: UUID | None) -> None:
         if job is None:
-            job = await self._database.write(partial(jobs.take_unparsed, uuid=None, hold_ms=PROCESSING_HOLD_MS))
+            job = await self._database.write(jobs.take_unparsed)
         if job is None:
             return
         begin_s = time.time()
@@ -343,16 +359,21 @@ class JobQueue:
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """One call for work, as it came."""
+    """What has to be known of a call for work while it waits."""
 
     named: str
     key: str | None
-    body: ClaimRequest
+    instance: UUID | None
+    blocked: bool
+
+    @classmethod
+    def of(cls, named: str, key: str | None, body: ClaimRequest) -> Self:
+        return cls(named, key, body.agent.instance if body.agent else None, bool(body.state.blocked))
 
     def ask(self, tx: Tx) -> claims.Asker:
         return claims.ask(tx, self.named, self.key)
 
     def take(self, tx: Tx, terms: LeaseTerms, *, tiers: bool) -> claims.Claim | None:
-        instance = self.body.agent.instance if self.body.agent else None
-        blocked = bool(self.body.state.blocked)
-        return claims.take(tx, self.named, self.key, instance=instance, blocked=blocked, terms=terms, tiers=tiers)
+        return claims.take(
+            tx, self.named, self.key, instance=self.instance, blocked=self.blocked, terms=terms, tiers=tiers
+        )

@@ -11,6 +11,7 @@ import itertools
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 # A heap is rebuilt when more than half of it are waiters that have left.
 STALE_ENTRIES_MIN = 64
@@ -30,7 +31,7 @@ class Waiter:
         self.woken_by: int | None = None
         """The spec of the job that it was woken for, until it looks."""
         self._loop = asyncio.get_running_loop()
-        self._awake: asyncio.Future[None] | None = None
+        self._awake: asyncio.Future[bool] | None = None
 
     @property
     def armed(self) -> bool:
@@ -46,24 +47,25 @@ class Waiter:
     def wake(self, spec_id: int | None) -> None:
         """Let it look. `spec_id`: of the job it is woken for, None where it is woken for another reason."""
         self.woken_by = spec_id
-        if self._awake is not None and not self._awake.done():
-            self._awake.set_result(None)
+        self._end(woken=True)
 
     def leave(self) -> None:
         """Let it answer."""
         self.left = True
-        if self._awake is not None and not self._awake.done():
-            self._awake.set_result(None)
+        self._end(woken=False)
 
     async def wait(self, until: float) -> bool:
         """Sleep until woken, or until the loop's time `until`; tell whether it was woken."""
         assert self._awake is not None
+        timer = self._loop.call_at(until, partial(self._end, woken=False))
         try:
-            async with asyncio.timeout_at(until):
-                await self._awake
-        except TimeoutError:
-            return False
-        return not self.left
+            return await self._awake and not self.left
+        finally:
+            timer.cancel()
+
+    def _end(self, *, woken: bool) -> None:
+        if self._awake is not None and not self._awake.done():
+            self._awake.set_result(woken)
 
 
 class Waiters:
@@ -75,6 +77,8 @@ class Waiters:
         self._idle_since: dict[int, int] = {}
         self._numbers = itertools.count()
         self.closing = False
+        self.stirs = 0
+        """How often something was said that a waiter may have to look for: the same number twice, and nothing was."""
 
     def __len__(self) -> int:
         return len(self._parked)
@@ -110,6 +114,7 @@ class Waiters:
 
     def wake_one(self, spec_id: int) -> None:
         """A job of this spec was queued: wake the longest idle of those that take it."""
+        self.stirs += 1
         waiter = self._first(spec_id)
         if waiter is not None:
             heapq.heappop(self._queues[spec_id])
@@ -117,11 +122,13 @@ class Waiters:
 
     def wake_runner(self, runner_id: int) -> None:
         """Something about this runner was changed: let its poll look at itself."""
+        self.stirs += 1
         if (waiter := self._parked.get(runner_id)) is not None:
             waiter.wake(None)
 
     def wake_all(self) -> None:
         """Something may have been missed: let everyone look."""
+        self.stirs += 1
         for waiter in list(self._parked.values()):
             waiter.wake(None)
 

@@ -1,7 +1,7 @@
 """What agents call, as `runner_protocol.messages` lists it: claim, heartbeat, pieces, report.
 
-Plain routes in front of the framework's: these calls are most of a busy server's work, and on two cores the framework's
-own part of one was more than the database's.
+An ASGI layer in front of the framework's routing: these calls are most of a busy server's work, and on two cores the
+framework's own part of one was more than the database's.
 """
 
 import asyncio
@@ -9,15 +9,16 @@ from typing import TypeVar
 from uuid import UUID
 
 from pydantic import BaseModel, ValidationError
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
-from starlette.types import Scope
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from runner_protocol.messages import ClaimRequest, Heartbeat, ReportEnvelope
 from server_stub.bodies import problem_of
 from server_stub.departure import Departure
-from server_stub.errors import BadRequestError
+from server_stub.envelope import cut_off, defect, refused
+from server_stub.errors import ApiError, BadRequestError
 from server_stub.state import state_of
 
 M = TypeVar("M", bound=BaseModel)
@@ -28,11 +29,14 @@ BIG_BODY_BYTES = 64 << 10
 
 async def claim(request: Request) -> Response:
     """Ask for work and wait for it: 200 with a job, 204 when `poll_timeout` has passed."""
-    body = await _read(request, ClaimRequest)
     departure = Departure()
+    queue, call = state_of(request).queue, (_runner(request), _key(request))
+    asked = await _read(ClaimRequest, await _body(request))
     watch = asyncio.create_task(_watch(request, departure))
     try:
-        job = await state_of(request).queue.claim(_runner(request), _key(request), body, departure)
+        waiting = queue.claim(*call, asked, departure)
+        del asked  # What a host says of itself is large, and ten thousand of them may wait.
+        job = await waiting
     finally:
         watch.cancel()
     return Response(status_code=204) if job is None else _reply(job)
@@ -40,22 +44,22 @@ async def claim(request: Request) -> Response:
 
 async def heartbeat(request: Request) -> Response:
     """Extend a lease; the first beat confirms the claim."""
-    body = await _read(request, Heartbeat)
+    body = await _read(Heartbeat, await _body(request))
     return _reply(await state_of(request).queue.beat(_runner(request), _key(request), _job(request), body))
 
 
 async def put_piece(request: Request) -> Response:
     """Send one piece of a large report, as raw bytes."""
     job, attempt, index = _job(request), _number(request, "attempt"), _number(request, "index")
-    piece = await request.body()
+    piece = await _body(request)
     await state_of(request).queue.put_piece(_runner(request), _key(request), job, attempt, index, piece)
     return Response(status_code=204)
 
 
 async def report(request: Request) -> Response:
     """End an attempt with its report."""
-    body = await _read(request, ReportEnvelope)
-    large = len(await request.body()) > BIG_BODY_BYTES
+    text = await _body(request)
+    body, large = await _read(ReportEnvelope, text), len(text) > BIG_BODY_BYTES
     queue = state_of(request).queue
     return _reply(await queue.report(_runner(request), _key(request), _job(request), body, large=large))
 
@@ -75,7 +79,44 @@ ROUTES = [
     _Call(_JOBS + "/{job}/report", report, methods=["POST"]),
     _Call(_JOBS + "/{job}/attempts/{attempt}/pieces/{index}", put_piece, methods=["PUT"]),
 ]
-"""Every call, the frequent ones first."""
+"""Every call, the frequent ones first. The framework has them too, to say which paths take which methods."""
+_PREFIX = _JOBS.partition("{")[0]
+
+
+class AgentCalls:
+    """Serves what agents call, and hands everything else on."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        route = _route_of(scope)
+        if route is None:
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope, receive, send)
+        try:
+            response = await route.endpoint(request)
+        except ApiError as error:
+            response = await refused(request, error)
+        except ClientDisconnect as error:
+            response = await cut_off(request, error)
+        except Exception as error:
+            await (await defect(request, error))(scope, receive, send)
+            raise
+        await response(scope, receive, send)
+
+
+def _route_of(scope: Scope) -> _Call | None:
+    """The call that a request is, noted in its scope."""
+    if scope["type"] == "http" and scope["path"].startswith(_PREFIX):
+        for route in ROUTES:
+            match, found = route.matches(scope)
+            if match is Match.FULL:
+                scope.update(found)
+                return route
+    return None
 
 
 async def _watch(request: Request, departure: Departure) -> None:
@@ -85,8 +126,13 @@ async def _watch(request: Request, departure: Departure) -> None:
     departure.happen()
 
 
-async def _read(request: Request, model: type[M]) -> M:
-    body = await request.body() or b"{}"
+async def _body(request: Request) -> bytes:
+    """Not the framework's, which keeps it for as long as the request lasts."""
+    return b"".join([piece async for piece in request.stream()])
+
+
+async def _read(model: type[M], body: bytes) -> M:
+    body = body or b"{}"
     try:
         if len(body) > BIG_BODY_BYTES:
             return await asyncio.to_thread(model.model_validate_json, body)

@@ -8,6 +8,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -68,6 +69,15 @@ class Database:
         result: T = await self._answer(self._engine.write(work))
         return result
 
+    async def write_together(self, work: Callable[[Tx], T]) -> T:
+        """`write`, for a short function: those that wait at the same moment may share one transaction and its fsync.
+
+        What `work` raises is its own caller's, and none of the others sees anything of it. It may be run a second time
+        where the shared transaction was rolled back: it must change nothing but the database.
+        """
+        result: T = await self._answer(self._engine.write_together(work))
+        return result
+
     async def read(self, work: Callable[[Tx], T]) -> T:
         """Run `work` on one consistent state of the database."""
         result: T = await self._answer(self._engine.read(work))
@@ -100,12 +110,21 @@ class Database:
 
     async def _answer(self, future: Future[T]) -> T:
         """The answer, awaited for a bounded time. A caller that is cancelled leaves what has begun to its end."""
-        answer = asyncio.wrap_future(future)
-        answer.add_done_callback(lambda done: done.cancelled() or done.exception())  # Perhaps nobody asks any more.
-        if not (await asyncio.wait({answer}, timeout=self.answer_s_max))[0]:
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[T] = loop.create_future()
+
+        def give_up() -> None:
             future.cancel()
-            raise UnavailableError(f"the database gave no answer within {self.answer_s_max:g} s")
-        return answer.result()
+            if not answer.done():
+                reason = f"the database gave no answer within {self.answer_s_max:g} s"
+                answer.set_exception(UnavailableError(reason))
+
+        timer = loop.call_later(self.answer_s_max, give_up)
+        future.add_done_callback(partial(_hand_over, loop=loop, answer=answer))
+        try:
+            return await answer
+        finally:
+            timer.cancel()
 
     def _spread(self, notices: list[tuple[str, str]]) -> None:
         for channel, payload in dict.fromkeys(notices):
@@ -115,6 +134,22 @@ class Database:
 
     def _count(self, statements: int) -> None:
         self.statements += statements
+
+
+def _hand_over(done: Future[T], *, loop: asyncio.AbstractEventLoop, answer: asyncio.Future[T]) -> None:
+    """Carry an answer from the thread that found it to the loop where somebody waits for it, or did."""
+
+    def settle() -> None:
+        if answer.done() or done.cancelled():
+            return
+        error = done.exception()
+        if error is None:
+            answer.set_result(done.result())
+        else:
+            answer.set_exception(error)
+
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(settle)
 
 
 def _engine(url: str) -> Any:

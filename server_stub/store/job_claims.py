@@ -5,6 +5,7 @@ Order: priority, then age, then id, among the jobs that want a spec the runner h
 
 from uuid import UUID
 
+from runner_protocol.jobs import Spec
 from runner_protocol.states import LEASED
 from server_stub.store.jobs import within
 from server_stub.store.tx import Row, Tx
@@ -13,7 +14,8 @@ from server_stub.store.tx import Row, Tx
 def next_job(tx: Tx, spec_ids: list[int], *, tiers: bool) -> Row | None:
     """The job to be handed out next among those that want one of the specs: by priority, then age, then id.
 
-    On PostgreSQL the row is locked, and rows that others lock are passed over.
+    With what was asked for, the slug of its `project`, and its spec in columns that begin with `spec_`. On PostgreSQL
+    the row is locked, and rows that others lock are passed over.
     """
     best: Row | None = None
     # One query a spec: each is the head of an index, however many jobs wait for runners of other kinds.
@@ -84,12 +86,12 @@ _FREE_TO_RUN = (
 
 
 def _next(tiers: str) -> str:
+    spec = ", ".join(f"s.{name} AS spec_{name}" for name in Spec.model_fields)
     return (
-        "SELECT j.*, (SELECT slug FROM project WHERE id = j.project_id) AS project,"
-        " (SELECT work FROM job_request WHERE job_id = j.id) AS work,"
-        " (SELECT registry_auth FROM job_request WHERE job_id = j.id) AS registry_auth"
-        " FROM job j WHERE j.state = 'pending' AND j.spec_id = :spec AND j.not_before_ms <= :now"
-        f"{tiers} ORDER BY j.priority DESC, j.created_ms, j.id LIMIT 1 {{skip_locked}}"
+        f"SELECT n.*, p.slug AS project, q.work, q.registry_auth, {spec} FROM (SELECT j.* FROM job j"
+        f" WHERE j.state = 'pending' AND j.spec_id = :spec AND j.not_before_ms <= :now{tiers}"
+        " ORDER BY j.priority DESC, j.created_ms, j.id LIMIT 1 {skip_locked}) n"
+        " JOIN project p ON p.id = n.project_id JOIN job_request q ON q.job_id = n.id JOIN spec s ON s.id = n.spec_id"
     )
 
 

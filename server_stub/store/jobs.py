@@ -5,6 +5,7 @@ for it, so that of two callers one wins and the other learns that it did not. De
 """
 
 import json
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -17,6 +18,9 @@ from runner_protocol.states import LEASED, TERMINAL, JobState, sources
 from server_stub.leases import End, Held, Requeue
 from server_stub.store.fresh import fresh_uuid
 from server_stub.store.tx import Row, Tx
+
+PARSING_MS = 60_000
+"""How long a process that parses a report may be silent before another one takes over."""
 
 
 def within(states: frozenset[JobState]) -> str:
@@ -100,21 +104,33 @@ def renew(tx: Tx, uuid: UUID, runner_id: int, attempt: int, progress: Progress, 
     return row
 
 
-def conclude(tx: Tx, job: Row, verdict: Requeue | End, *, ending: str) -> bool:
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """What is remembered of the report that ends an attempt."""
+
+    sha256: str
+    receipt: JobState
+    """What it was answered."""
+
+
+def conclude(tx: Tx, job: Row, verdict: Requeue | End, *, ending: str, noted: Noted | None = None) -> bool:
     """Carry out what `leases` decided about a job's present attempt; tell whether that attempt was still the one."""
     moved = _requeue(tx, job, verdict) if isinstance(verdict, Requeue) else _end(tx, job, verdict)
     if not moved:
         return False
     tx.run(
-        "UPDATE job_attempt SET ended_ms = :now, ending = :ending, fault = :fault"
-        " WHERE job_id = :id AND attempt = :attempt AND ended_ms IS NULL",
+        "UPDATE job_attempt SET ended_ms = :now, ending = :ending, fault = :fault, report_sha256 = :sha256,"
+        " receipt = :receipt WHERE job_id = :id AND attempt = :attempt AND ended_ms IS NULL",
         now=tx.now_ms(),
         ending=ending,
         fault=to_json(verdict.fault),
+        sha256=noted and noted.sha256,
+        receipt=noted and noted.receipt,
         id=job["id"],
         attempt=job["attempt"],
     )
-    tx.run("DELETE FROM report_piece WHERE job_id = :id", id=job["id"])
+    if job.get("pieces", True):
+        tx.run("DELETE FROM report_piece WHERE job_id = :id", id=job["id"])
     tx.notify("job_changed", job["uuid"])
     return True
 
@@ -139,31 +155,21 @@ def _requeue(tx: Tx, job: Row, verdict: Requeue) -> bool:
 
 def _end(tx: Tx, job: Row, end: End) -> bool:
     moved = tx.run(
-        "UPDATE job SET state = :state, lease_until_ms = NULL, ended_ms = :now, modified_ms = :now, fault = :fault"
+        "UPDATE job SET state = :state, lease_until_ms = NULL, ended_ms = :now, modified_ms = :now, fault = :fault,"
+        " processing_ms = :held"
         f" WHERE id = :id AND attempt = :attempt AND state IN {within(sources(end.state) - {JobState.COMPLETED})}",
         state=end.state,
         now=tx.now_ms(),
         fault=to_json(end.fault),
+        # Whoever takes a report in has it parsed: others keep off for a while.
+        held=tx.now_ms() + PARSING_MS if end.state is JobState.COMPLETED else 0,
         id=job["id"],
         attempt=job["attempt"],
     )
-    if moved:
+    if moved and job.get("has_auth", True):
         # No further attempt will pull: the credentials have done their work.
         tx.run("UPDATE job_request SET registry_auth = NULL WHERE job_id = :id", id=job["id"])
     return bool(moved)
-
-
-def note_report(tx: Tx, job_id: int, attempt: int, sha256: str, receipt: JobState, hold_ms: int) -> None:
-    """Remember which report ended an attempt and what it was answered; keep its parsing to this process for a while."""
-    tx.run(
-        "UPDATE job_attempt SET report_sha256 = :sha256, receipt = :receipt WHERE job_id = :id AND attempt = :attempt",
-        sha256=sha256,
-        receipt=receipt,
-        id=job_id,
-        attempt=attempt,
-    )
-    if receipt is JobState.COMPLETED:
-        tx.run("UPDATE job SET processing_ms = :until WHERE id = :id", until=tx.now_ms() + hold_ms, id=job_id)
 
 
 def ask_to_stop(tx: Tx, job: Row, fault: Fault | None) -> bool:
@@ -184,31 +190,27 @@ def settle(tx: Tx, uuid: UUID, *, fault: Fault | None = None) -> bool:
 
     Tells whether it was still to be settled: where not, another process has done it and the caller rolls back.
     """
-    row = by_uuid(tx, uuid)
-    if row is None:
-        return False
     state = JobState.PROCESSED if fault is None else JobState.FAILED
     moved = tx.run(
-        "UPDATE job SET state = :state, fault = :fault, modified_ms = :now WHERE id = :id AND state = 'completed'",
+        "UPDATE job SET state = :state, fault = :fault, modified_ms = :now WHERE uuid = :uuid AND state = 'completed'",
         state=state,
         fault=to_json(fault),
         now=tx.now_ms(),
-        id=row["id"],
+        uuid=str(uuid),
     )
     tx.notify("job_changed", str(uuid))
     return bool(moved)
 
 
-def take_unparsed(tx: Tx, uuid: UUID | None, hold_ms: int) -> UUID | None:
-    """Take a completed job (`uuid`, or any) for parsing, for at most `hold_ms`; None where there is none to take."""
+def take_unparsed(tx: Tx) -> UUID | None:
+    """Take a completed job that nobody parses for parsing; None where there is none to take."""
     now_ms = tx.now_ms()
     row = tx.one(
         "UPDATE job SET processing_ms = :until WHERE id = (SELECT id FROM job WHERE state = 'completed'"
-        f" AND processing_ms <= :now {'AND uuid = :uuid ' if uuid else ''}ORDER BY id LIMIT 1 {{skip_locked}})"
+        " AND processing_ms <= :now ORDER BY id LIMIT 1 {skip_locked})"
         " AND state = 'completed' RETURNING uuid",
-        until=now_ms + hold_ms,
+        until=now_ms + PARSING_MS,
         now=now_ms,
-        **({"uuid": str(uuid)} if uuid else {}),
     )
     return UUID(row["uuid"]) if row else None
 
@@ -236,11 +238,27 @@ def by_uuid(tx: Tx, uuid: UUID) -> Row | None:
     return tx.one("SELECT * FROM job WHERE uuid = :uuid", uuid=str(uuid))
 
 
-def held_by(tx: Tx, runner_id: int) -> Row | None:
-    """The job that a runner holds, with the `instance` that it was handed to."""
+def of_attempt(tx: Tx, uuid: UUID, attempt: int) -> Row | None:
+    """A job's row beside that of an attempt: its `reporter`, `report_sha256` and `receipt`, none without the attempt.
+
+    Also whether there are `pieces` of a report, and whether it `has_auth`: most have neither to be removed.
+    """
+    return tx.one(
+        "SELECT j.*, a.runner_id AS reporter, a.report_sha256, a.receipt, q.registry_auth IS NOT NULL AS has_auth,"
+        " EXISTS (SELECT 1 FROM report_piece x WHERE x.job_id = j.id) AS pieces FROM job j"
+        " JOIN job_request q ON q.job_id = j.id"
+        " LEFT JOIN job_attempt a ON a.job_id = j.id AND a.attempt = :attempt WHERE j.uuid = :uuid",
+        uuid=str(uuid),
+        attempt=attempt,
+    )
+
+
+def held_by(tx: Tx, runner_id: int, job_id: int) -> Row | None:
+    """The job, where a runner still holds it, with the `instance` that it was handed to."""
     return tx.one(
         "SELECT j.*, a.instance FROM job j JOIN job_attempt a ON a.job_id = j.id AND a.attempt = j.attempt"
-        f" WHERE j.runner_id = :runner AND j.state IN {within(LEASED)}",
+        f" WHERE j.id = :id AND j.runner_id = :runner AND j.state IN {within(LEASED)}",
+        id=job_id,
         runner=runner_id,
     )
 
@@ -254,11 +272,6 @@ def overdue(tx: Tx, grace_ms: int, limit: int) -> list[Row]:
         deaf=tx.now_ms() - grace_ms,
         limit=limit,
     )
-
-
-def attempt_of(tx: Tx, job_id: int, attempt: int) -> Row | None:
-    """One attempt's row."""
-    return tx.one("SELECT * FROM job_attempt WHERE job_id = :id AND attempt = :attempt", id=job_id, attempt=attempt)
 
 
 def held(row: Row) -> Held:

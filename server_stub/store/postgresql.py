@@ -1,13 +1,16 @@
 """PostgreSQL, for several server processes on one database: a pool of connections, and one that listens.
 
-Before version 19 hundreds of listening connections slow every NOTIFY down, so each process has exactly one and fans out
-in memory. A connection that broke is replaced; the transaction it carried is told as unavailable, never half done.
+Short functions that wait at the same moment share one transaction. Where one of them spoils it, it is rolled back and
+each of them gets one of its own, so that a group costs no savepoints. Before version 19 hundreds of listening
+connections slow every NOTIFY down, so each process has exactly one and fans out in memory. A connection that broke is
+replaced; the transaction it carried is told as unavailable, never half done.
 """
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -19,6 +22,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from server_stub.errors import BadRequestError, ConflictError, UnavailableError
 from server_stub.store.tx import Row, Tx, Work
+from server_stub.store.waiting_line import Member, WaitingLine
 
 CONNECTIONS = 12
 """Measured: 8 to 16 hand out the most claims a second; more only queue inside the database."""
@@ -26,6 +30,8 @@ COPIED_MIN = 100
 """Rows from which on COPY is worth its two round trips: it spares the server parsing a parameter for each value."""
 WAIT_S_MAX = 10.0
 BEGIN = "BEGIN; SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT) AS now"
+TOGETHER = f"BEGIN; SET LOCAL lock_timeout = '500ms'; {BEGIN.partition('; ')[2]}"
+"""A shared transaction waits for no lock as long as PostgreSQL needs to notice a deadlock (1 s)."""
 RELISTEN_S = 1.0
 HEAR_S = 0.2
 """How long the listener takes to notice that it shall stop."""
@@ -45,24 +51,33 @@ class _StaleError(psycopg.OperationalError):
     """A pooled connection had broken since it was last used: nothing was asked of it yet, and another one serves."""
 
 
+class _ApartError(Exception):
+    """The functions of a group cannot share a transaction: one of them failed after it had changed something."""
+
+
 class PostgresTx(Tx):
     """A transaction on one pooled connection."""
 
     dialect = "postgresql"
 
-    def __init__(self, connection: psycopg.Connection[Row]) -> None:
+    def __init__(self, connection: psycopg.Connection[Row], now_ms: int = 0) -> None:
         super().__init__()
         self._connection = connection
-        self._now_ms = 0
+        self._now_ms = now_ms
 
     def now_ms(self) -> int:
         return self._now_ms  # One moment for a whole transaction.
 
-    def begin(self) -> None:
+    def begin(self, words: str = BEGIN) -> None:
         """Start it and read the clock, in one round trip."""
-        cursor = self._connection.execute(BEGIN, prepare=False)
-        cursor.nextset()
+        cursor = self._connection.execute(words.encode(), prepare=False)
+        while cursor.nextset():
+            pass
         self._now_ms = int(cursor.fetchall()[0]["now"])
+
+    def member(self) -> "PostgresTx":
+        """The same transaction for one of those that share it."""
+        return PostgresTx(self._connection, self._now_ms)
 
     def commit(self) -> None:
         """Say what there is to say and end it, in one round trip."""
@@ -72,7 +87,8 @@ class PostgresTx(Tx):
 
     def _fetch(self, sql: str, parameters: Any) -> list[Row]:
         cursor = self._connection.execute(sql, parameters)
-        return cursor.fetchall() if cursor.description is not None else []
+        # Not `description`: that describes every column of every answer.
+        return cursor.fetchall() if cursor.pgresult is not None and cursor.pgresult.nfields else []
 
     def _execute(self, sql: str, parameters: Any) -> int:
         return self._connection.execute(sql, parameters).rowcount
@@ -87,6 +103,7 @@ class PostgresTx(Tx):
         self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, returning: str | None = None
     ) -> list[Row]:
         pending = list(rows)
+        self.changed = True
         if returning is not None or len(pending) < COPIED_MIN:
             return super().insert(table, columns, pending, returning=returning)
         self.statements += 1
@@ -119,13 +136,20 @@ class PostgresEngine:
         except PoolTimeout as error:
             self._pool.close()
             raise UnavailableError(f"the database cannot be reached: {error}") from error
-        self._threads = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="postgresql")
+        self._threads = ThreadPoolExecutor(CONNECTIONS - 1, thread_name_prefix="postgresql")
+        self._line = WaitingLine()
+        self._writer = threading.Thread(target=self._write_forever, name="postgresql-writer", daemon=True)
+        self._writer.start()
         self._closing = threading.Event()
         self._listener: threading.Thread | None = None
 
     def write(self, work: Work) -> Future[Any]:
         """Queue a transaction."""
         return self._threads.submit(self._transact, work)
+
+    def write_together(self, work: Work) -> Future[Any]:
+        """Queue a transaction that others may share."""
+        return self._line.add(work)
 
     def read(self, work: Work) -> Future[Any]:
         """Queue a transaction that only reads."""
@@ -144,6 +168,8 @@ class PostgresEngine:
     def close(self) -> None:
         """Finish what is queued and let go of every connection."""
         self._closing.set()
+        self._line.close()
+        self._writer.join()
         self._threads.shutdown()
         if self._listener is not None:
             self._listener.join(timeout=2 * RELISTEN_S)
@@ -172,6 +198,50 @@ class PostgresEngine:
             finally:
                 self.on_statements(tx.statements)
 
+    def _write_forever(self) -> None:
+        while group := self._line.next_group():
+            try:
+                results = self._group(group)
+            except _ApartError:
+                for work, future in group:
+                    self._threads.submit(self._transact, work).add_done_callback(partial(_pass_on, waiting=future))
+            except (psycopg.Error, PoolTimeout) as error:
+                for _, future in group:
+                    future.set_exception(told(error))
+            else:
+                for (_, future), (result, refusal) in zip(group, results, strict=True):
+                    _answer(future, result, refusal)
+
+    def _group(self, group: list[Member]) -> list[tuple[Any, BaseException | None]]:
+        """Run every function of a group in one transaction; what each gave or raised. Nothing is done if this raises.
+
+        Except where the connection breaks during the commit: then nobody knows.
+        """
+        with self._pool.connection() as connection:
+            whole = PostgresTx(connection)
+            try:
+                whole.begin(TOGETHER)
+                results = [self._one_of(whole, work) for work, _ in group]
+            except psycopg.Error as error:
+                raise _ApartError from error
+            whole.commit()
+            return results
+
+    def _one_of(self, whole: PostgresTx, work: Work) -> tuple[Any, BaseException | None]:
+        tx = whole.member()
+        try:
+            result = work(tx)
+        except psycopg.Error:
+            raise
+        except BaseException as error:
+            if tx.changed:
+                raise _ApartError from error
+            return None, error
+        finally:
+            self.on_statements(tx.statements)
+        whole.notices += tx.notices
+        return result, None
+
     def _listen_forever(self, channels: Sequence[str]) -> None:
         while not self._closing.is_set():
             try:
@@ -188,6 +258,18 @@ class PostgresEngine:
         while not self._closing.is_set():
             for notice in connection.notifies(timeout=HEAR_S):
                 self.on_notices([(notice.channel, notice.payload)])
+
+
+def _answer(waiting: Future[Any], result: Any, error: BaseException | None) -> None:
+    if error is None:
+        waiting.set_result(result)
+    else:
+        waiting.set_exception(error)
+
+
+def _pass_on(done: Future[Any], *, waiting: Future[Any]) -> None:
+    error = done.exception()
+    _answer(waiting, None if error else done.result(), error)
 
 
 def told(error: BaseException) -> BaseException:

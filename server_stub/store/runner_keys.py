@@ -3,9 +3,11 @@
 import hmac
 import re
 
+from runner_protocol.states import LEASED
 from server_stub.actors import KEY_CHARACTERS, RUNNER_KEY_PREFIX
 from server_stub.errors import UnauthorizedError
 from server_stub.store.fresh import fresh_key, sha256_of
+from server_stub.store.jobs import within
 from server_stub.store.tx import Row, Tx
 
 _KEY = re.compile(rf"{RUNNER_KEY_PREFIX}[0-9A-Za-z]{{{KEY_CHARACTERS}}}")
@@ -40,15 +42,36 @@ def authenticate(tx: Tx, runner: str, key: str | None) -> Row:
 
     Raises `UnauthorizedError`, with one message for every way in which a key can be wrong.
     """
+    return _known(tx, _RUNNER.format(more="", beside=""), runner, key)
+
+
+def authenticate_asker(tx: Tx, runner: str, key: str | None) -> Row:
+    """The same with all that a look for work begins with, in one statement.
+
+    That is the row of its session (none of it where there is no session), its `spec_ids` as text with commas, and the
+    `held_id` of the job that it holds.
+    """
+    return _known(
+        tx, _RUNNER.format(more=_ASKER, beside=" LEFT JOIN runner_session s ON s.runner_id = r.id"), runner, key
+    )
+
+
+_RUNNER = (
+    "SELECT r.*, k.sha256{more} FROM runner_key k JOIN runner r ON r.id = k.runner_id{beside}"
+    " WHERE k.sha256 = :digest AND (k.expires_ms IS NULL OR k.expires_ms > :now) AND r.archived_ms IS NULL"
+)
+_ASKER = (
+    ", s.seen_ms, s.retired, s.agent, s.state,"
+    " (SELECT {joined}(CAST(x.spec_id AS TEXT), ',') FROM runner_spec x WHERE x.runner_id = r.id) AS spec_ids,"
+    f" (SELECT j.id FROM job j WHERE j.runner_id = r.id AND j.state IN {within(LEASED)}) AS held_id"
+)
+
+
+def _known(tx: Tx, sql: str, runner: str, key: str | None) -> Row:
     if key is None or not _KEY.fullmatch(key):
         raise UnauthorizedError("a runner key is needed: `Authorization: Bearer bencher_runner_…`")
     digest = sha256_of(key)
-    row = tx.one(
-        "SELECT r.*, k.sha256 FROM runner_key k JOIN runner r ON r.id = k.runner_id"
-        " WHERE k.sha256 = :digest AND (k.expires_ms IS NULL OR k.expires_ms > :now) AND r.archived_ms IS NULL",
-        digest=digest,
-        now=tx.now_ms(),
-    )
+    row = tx.one(sql, digest=digest, now=tx.now_ms())
     named = row is not None and runner in (row["uuid"], row["slug"])
     if row is None or not hmac.compare_digest(row["sha256"], digest) or not named:
         raise UnauthorizedError("invalid runner key")

@@ -7,7 +7,6 @@ from uuid import UUID
 from runner_protocol.jobs import Spec
 from server_stub.edits import RunnerChange
 from server_stub.errors import ConflictError, NotFoundError
-from server_stub.store import specs
 from server_stub.store.fresh import free_slug, fresh_uuid
 from server_stub.store.runner_keys import add_key, drop_keys
 from server_stub.store.tx import Row, Tx
@@ -112,7 +111,7 @@ def spec_slugs(tx: Tx, runner_id: int) -> list[str]:
     return [row["slug"] for row in tx.all(sql, runner=runner_id)]
 
 
-def wire_spec(tx: Tx, spec_id: int) -> Spec:
-    """A spec as the agent reads it."""
-    row = specs.by_id(tx, spec_id)
-    return Spec.model_validate(row | {"network": bool(row["network"])})
+def wire_spec(row: Row, prefix: str = "") -> Spec:
+    """A spec as the agent reads it, from its row, or from one where the names of its columns begin with `prefix`."""
+    members = {name: row[prefix + name] for name in Spec.model_fields}
+    return Spec.model_validate(members | {"network": bool(members["network"])})

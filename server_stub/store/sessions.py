@@ -11,12 +11,6 @@ from server_stub.store import noise
 from server_stub.store.tx import Row, Tx
 
 
-def session(tx: Tx, runner_id: int) -> Session | None:
-    """What a runner was last heard to say, as far as it was written down."""
-    row = tx.one("SELECT * FROM runner_session WHERE runner_id = :runner", runner=runner_id)
-    return None if row is None else read_session(row)
-
-
 def read_session(row: Row) -> Session:
     """A session from its row."""
     return Session(

@@ -5,7 +5,6 @@ while a commit is being synced share the next one: each runs in a savepoint of i
 is answered.
 """
 
-import queue
 import sqlite3
 import threading
 import time
@@ -17,10 +16,9 @@ from typing import Any
 
 from server_stub.errors import BadRequestError, ConflictError, UnavailableError
 from server_stub.store.tx import Row, Tx, Work, json_list
+from server_stub.store.waiting_line import Member, WaitingLine
 
 READERS = 4
-GROUP_MAX = 64
-"""Functions that may share one commit: enough to hide the fsync, few enough to answer the first soon."""
 BUSY_MS = 5_000
 
 
@@ -79,7 +77,7 @@ class SqliteEngine:
         if path != ":memory:":
             Path(path).parent.mkdir(parents=True, exist_ok=True)
         self._anchor_ms = time.time() * 1000 - time.monotonic() * 1000
-        self._queue: queue.SimpleQueue[tuple[Work, Future[Any]] | None] = queue.SimpleQueue()
+        self._line = WaitingLine()
         self._local = threading.local()
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="sqlite-reader")
         self._reader_connections: list[sqlite3.Connection] = []
@@ -93,9 +91,10 @@ class SqliteEngine:
 
     def write(self, work: Work) -> Future[Any]:
         """Queue a writing transaction."""
-        future: Future[Any] = Future()
-        self._queue.put((work, future))
-        return future
+        return self._line.add(work)
+
+    write_together = write
+    """There is one writer: all that wait share its commits."""
 
     def read(self, work: Work) -> Future[Any]:
         """Queue a reading transaction."""
@@ -103,7 +102,7 @@ class SqliteEngine:
 
     def close(self) -> None:
         """Finish what is queued, then let go of the file."""
-        self._queue.put(None)
+        self._line.close()
         self._writer.join()
         self._readers.shutdown()
         for connection in self._reader_connections:
@@ -153,43 +152,30 @@ class SqliteEngine:
 
     def _write_forever(self, connection: sqlite3.Connection) -> None:
         try:
-            while (first := self._queue.get()) is not None:
-                if not self._commit_group(connection, self._gather(first)):
-                    break
+            while group := self._line.next_group():
+                self._commit_group(connection, group)
         finally:
             connection.close()
 
-    def _gather(self, first: tuple[Work, Future[Any]]) -> list[tuple[Work, Future[Any]] | None]:
-        group: list[tuple[Work, Future[Any]] | None] = [first]
-        while len(group) < GROUP_MAX and group[-1] is not None:
-            try:
-                group.append(self._queue.get_nowait())
-            except queue.Empty:
-                break
-        return group
-
-    def _commit_group(self, connection: sqlite3.Connection, group: list[tuple[Work, Future[Any]] | None]) -> bool:
-        """Run every function of a group in one transaction; tell whether more may come."""
-        members = [member for member in group if member is not None]
+    def _commit_group(self, connection: sqlite3.Connection, group: list[Member]) -> None:
+        """Run every function of a group in one transaction."""
         done: list[tuple[Future[Any], Any]] = []
         notices: list[tuple[str, str]] = []
         try:
             connection.execute("BEGIN IMMEDIATE")
-            for work, future in members:
-                if future.set_running_or_notify_cancel():
-                    self._run_one(connection, work, future, done, notices)
+            for work, future in group:
+                self._run_one(connection, work, future, done, notices)
             connection.execute("COMMIT")
         except sqlite3.Error as error:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
-            for _, future in members:
+            for _, future in group:
                 if not future.done():
                     future.set_exception(told(error))
-            return group[-1] is not None
+            return
         self.on_notices(notices)
         for future, result in done:
             future.set_result(result)
-        return group[-1] is not None
 
     def _run_one(
         self,

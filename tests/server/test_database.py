@@ -1,10 +1,13 @@
 """The database door: transactions, group commit, word between processes, migrations."""
 
 import asyncio
+import threading
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
+from postgresql_server import PostgresServer
 
 from server_stub.errors import BadRequestError, ConflictError, UnavailableError
 from server_stub.store.database import Database
@@ -35,13 +38,81 @@ async def test_a_transaction_that_raises_leaves_nothing(table: Database) -> None
     assert await table.read(lambda tx: tx.all("SELECT name FROM pet")) == []
 
 
-async def test_one_refused_member_of_a_group_does_not_take_the_others_along(table: Database) -> None:
-    names = ["Ada", "Bob", "Ada", "Cid", "Bob", "Dot"]
-    calls = [table.write(partial(_add, name=name)) for name in names]
-    answers = await asyncio.gather(*calls, return_exceptions=True)
+async def names(table: Database) -> list[str]:
+    """Of all pets that are stored."""
+    return [row["name"] for row in await table.read(lambda tx: tx.all("SELECT name FROM pet ORDER BY name"))]
+
+
+@pytest.mark.parametrize("together", [False, True], ids=["alone", "together"])
+async def test_one_refused_member_of_a_group_does_not_take_the_others_along(table: Database, together: bool) -> None:
+    write = table.write_together if together else table.write
+    wanted = ["Ada", "Bob", "Ada", "Cid", "Bob", "Dot"]
+    answers = await asyncio.gather(*(write(partial(_add, name=name)) for name in wanted), return_exceptions=True)
     assert sum(isinstance(answer, ConflictError) for answer in answers) == 2
-    stored = await table.read(lambda tx: tx.all("SELECT name FROM pet ORDER BY name"))
-    assert [row["name"] for row in stored] == ["Ada", "Bob", "Cid", "Dot"]
+    assert await names(table) == ["Ada", "Bob", "Cid", "Dot"]
+
+
+async def test_what_a_member_of_a_group_raises_is_its_own_and_undoes_what_it_changed(table: Database) -> None:
+    def regretted(tx: Tx) -> None:
+        _add(tx, "Eve")
+        raise BadRequestError("no")
+
+    def refused(tx: Tx) -> None:
+        assert tx.all("SELECT name FROM pet WHERE name = 'Eve'") == []
+        raise BadRequestError("never")
+
+    members: list[Callable[[Tx], object]] = [
+        partial(_add, name="Ada"),
+        regretted,
+        refused,
+        partial(_add, name="Bob"),
+        lambda tx: tx.value("SELECT 7"),
+    ]
+    answers = await asyncio.gather(*map(table.write_together, members), return_exceptions=True)
+    assert [str(answer) for answer in answers] == ["None", "no", "never", "None", "7"]
+    assert await names(table) == ["Ada", "Bob"]
+
+
+async def test_members_of_a_group_share_one_commit(table: Database) -> None:
+    await asyncio.gather(*(table.write_together(partial(_add, name=f"pet {number}")) for number in range(60)))
+    assert len(await names(table)) == 60
+    if table.dialect == "postgresql":  # It tells which transaction wrote a row.
+        groups = await table.read(lambda tx: tx.value("SELECT COUNT(DISTINCT CAST(xmin AS TEXT)) FROM pet"))
+        assert groups < 30
+
+
+@pytest.fixture
+def shared_table(postgresql: PostgresServer) -> Iterator[Database]:
+    """The same on PostgreSQL, where others write too."""
+    with postgresql.fresh_database() as url:
+        database = Database.open(url, migrated=False)
+        database.wait(lambda tx: tx.run("CREATE TABLE pet (name {text_c} UNIQUE NOT NULL, weight {float})"))
+        yield database
+        database.close()
+
+
+@pytest.mark.postgres
+async def test_a_member_that_waits_for_a_lock_does_not_hold_the_others_up(shared_table: Database) -> None:
+    table = shared_table
+    await table.write(partial(_add, name="Ada"))
+    held, release = threading.Event(), threading.Event()
+
+    def hold(tx: Tx) -> None:
+        tx.run("UPDATE pet SET weight = 1")
+        held.set()
+        release.wait(60)
+
+    holder = asyncio.create_task(table.write(hold))
+    await asyncio.to_thread(held.wait, 60)
+    heavier = "UPDATE pet SET weight = weight + 1 WHERE name = 'Ada'"
+    blocked = asyncio.create_task(table.write_together(lambda tx: tx.run(heavier)))
+    await table.write_together(partial(_add, name="Bob"))
+    assert not blocked.done()
+    release.set()
+    await holder
+    assert await blocked == 1
+    weighed = await table.read(lambda tx: tx.all("SELECT name, weight FROM pet ORDER BY name"))
+    assert weighed == [{"name": "Ada", "weight": 2.0}, {"name": "Bob", "weight": None}]
 
 
 async def test_many_rows_go_in_few_statements_and_come_back_with_their_ids(table: Database) -> None:

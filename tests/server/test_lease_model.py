@@ -228,7 +228,7 @@ class LeaseProtocol(RuleBasedStateMachine):
         def work(tx: Tx) -> intake.Taken:
             row = authenticate(tx, runner.slug, runner.key)
             parcel = intake.Parcel(report, f"{hash(text)}", outputs.compress(text.encode()), len(text))
-            return intake.take_report(tx, row, report.job, parcel, TERMS, 60_000)
+            return intake.take_report(tx, row, report.job, parcel, TERMS)
 
         try:
             taken: intake.Taken = self.tx(work)

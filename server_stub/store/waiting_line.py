@@ -1,0 +1,53 @@
+"""Transactions that wait for the one writer: those that came while it was busy leave together and share its commit."""
+
+import queue
+from concurrent.futures import Future
+from typing import Any
+
+from server_stub.store.tx import Work
+
+GROUP_MAX = 64
+"""Functions that may share one commit: enough to hide the fsync, few enough to answer the first soon."""
+
+Member = tuple[Work, Future[Any]]
+"""What a transaction does, and who waits for what comes of it."""
+
+
+class WaitingLine:
+    """Filled from any thread, emptied by one."""
+
+    def __init__(self) -> None:
+        self._queue: queue.SimpleQueue[Member | None] = queue.SimpleQueue()
+        self._closed = False
+
+    def add(self, work: Work) -> Future[Any]:
+        """Stand in line."""
+        future: Future[Any] = Future()
+        self._queue.put((work, future))
+        return future
+
+    def close(self) -> None:
+        """Let nobody in behind those that stand there."""
+        self._queue.put(None)
+
+    def next_group(self) -> list[Member]:
+        """Wait for somebody, then take all that stand there and have not been cancelled; empty once it is closed."""
+        while not self._closed:
+            group = [member for member in self._gather() if member[1].set_running_or_notify_cancel()]
+            if group:
+                return group
+        return []
+
+    def _gather(self) -> list[Member]:
+        members: list[Member] = []
+        member = self._queue.get()
+        while member is not None:
+            members.append(member)
+            if len(members) == GROUP_MAX:
+                return members
+            try:
+                member = self._queue.get_nowait()
+            except queue.Empty:
+                return members
+        self._closed = True
+        return members
