@@ -31,6 +31,7 @@ HISTORY_MAX = 200
 
 # Before a history exists: enough for a quartile.
 TUNE_UP_SONGS = 12
+FEW = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +47,9 @@ class Gaps:
 class Canaries:
     """A helper process and what it usually takes. Use as a context manager. `directory`: on the disk to be asked."""
 
-    def __init__(self, directory: Path | None = None, usual_ns: Mapping[str, float] | None = None) -> None:
+    def __init__(self, directory: Path | None = None) -> None:
         self._directory = directory
-        self._stored = dict(usual_ns or {})
-        self._history: dict[str, deque[int]] = {name: deque(maxlen=HISTORY_MAX) for name in NAMES}
+        self._alone, self._before, self._after = _History(), _History(), _History()
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -89,7 +89,7 @@ class Canaries:
                 self.learn(self.sing(cpu))
         if not DISK_NS_MIN <= self.heard_ns.get("disk", 0) <= DISK_NS_MAX:
             self._directory = None
-            self._history["disk"].clear()
+            self._alone.forget("disk")
 
     def sing(self, cpu: int) -> dict[str, int]:
         """Nanoseconds of each canary on one CPU; empty where the helper cannot get there or does not answer."""
@@ -121,26 +121,47 @@ class Canaries:
         return [int(word) for word in words] if all(word.isdigit() for word in words) else []
 
     def learn(self, song: Mapping[str, int]) -> None:
-        """Take a song into the history."""
-        for name, ns in song.items():
-            self._history[name].append(ns)
+        """Take a song that no iteration was near into the history."""
+        self._alone.add(song)
 
     @property
     def heard_ns(self) -> dict[str, float]:
-        """The lower quartile of what was heard in this hold.
+        """What was usual in this hold when no iteration was near."""
+        return self._alone.usual_ns()
 
-        The lower quartile, since neighbours make songs longer and never shorter: three quarters of the history may be
-        disturbed before what is usual moves.
+    def ratios(self, before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, float]:
+        """The slower of an iteration's two songs, each canary as a multiple of what is usual then; learns both.
+
+        An engine leaves caches and clock in one state, a benchmark in another, and both are no neighbours. So each song
+        is held against those of the same moment; the first few before an iteration against those sung alone.
         """
-        return {name: quantiles(times, n=4)[0] for name, times in self._history.items() if len(times) > 1}
+        self._before.add(before)
+        self._after.add(after)
+        usual = ({**self.heard_ns, **self._before.usual_ns(FEW)}, self._after.usual_ns())
+        found: dict[str, float] = {}
+        for song, usual_ns in zip((before, after), usual, strict=True):
+            for name in song.keys() & usual_ns.keys():
+                found[name] = max(found.get(name, 0.0), song[name] / usual_ns[name])
+        return found
 
-    @property
-    def usual_ns(self) -> dict[str, float]:
-        """What was heard, or what the host's calibration says, whichever is less."""
-        return {name: min(ns, self._stored.get(name, ns)) for name, ns in self.heard_ns.items()}
 
-    def ratios(self, songs: Iterable[Mapping[str, int]]) -> dict[str, float]:
-        """The slowest of the songs, each canary as a multiple of what is usual."""
-        heard = list(songs)
-        slowest = {name: max((song[name] for song in heard if name in song), default=None) for name in NAMES}
-        return {name: ns / usual for name, usual in self.usual_ns.items() if (ns := slowest[name]) is not None}
+class _History:
+    """Songs of one kind."""
+
+    def __init__(self) -> None:
+        self._times_ns = {name: deque[int](maxlen=HISTORY_MAX) for name in NAMES}
+
+    def add(self, song: Mapping[str, int]) -> None:
+        for name, ns in song.items():
+            self._times_ns[name].append(ns)
+
+    def forget(self, name: str) -> None:
+        self._times_ns[name].clear()
+
+    def usual_ns(self, few: int = 2) -> dict[str, float]:
+        """The lower quartile of those of which there are a few.
+
+        Neighbours make songs longer and never shorter: three quarters of the history may be disturbed before it moves.
+        """
+        known = {name: times for name, times in self._times_ns.items() if len(times) >= few}
+        return {name: quantiles(times, n=4, method="inclusive")[0] for name, times in known.items()}

@@ -192,10 +192,10 @@ def device_interrupts(text: str, cpus: Iterable[int]) -> dict[str, int]:
     places = [column[cpu] for cpu in cpus if cpu in column]
     counts: dict[str, int] = {}
     for line in lines:
-        parts = line.split()
-        if parts and parts[0][:-1].isdecimal() and len(parts) > len(column):
-            name = f"{parts[-1]} (irq {parts[0][:-1]})"
-            counts[name] = sum(int(parts[place]) for place in places)
+        number, *parts = line.split(None, len(column) + 1)
+        if number[:-1].isdecimal() and len(parts) > len(column):
+            name = f"{parts[-1].split()[-1]} (irq {number[:-1]})"
+            counts[name] = sum(int(parts[place - 1]) for place in places)
     return counts
 
 

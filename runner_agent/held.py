@@ -176,15 +176,12 @@ class HeldBench:
         lost = seen.partition_lost
         if lost is None and self._sentinel is not None and self._sentinel.heard():
             lost = "changed for a moment"
-        if canaries is not None:
-            for song in now.songs:
-                canaries.learn(song)
         return replace(
             seen,
             partition_lost=lost,
             misplaced=now.misplaced,
             kernel_log=self._log.sick_lines(),
-            canaries=canaries.ratios(now.songs) if canaries else {},
+            canaries=canaries.ratios(*now.songs) if canaries else {},
         )
 
     async def _free(self, observation: Observation) -> Observation:

@@ -133,7 +133,7 @@ class BenchHost:
         if not self._settings.canaries:
             return None
         calibration = load(self._state_dir)
-        canaries = stack.enter_context(Canaries(self._state_dir, calibration.canary_ns if calibration else None))
+        canaries = stack.enter_context(Canaries(self._state_dir))
         if groups is not None:
             groups.enter(canaries.pid)
         canaries.tune_up(plan.benchmark)

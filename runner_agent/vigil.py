@@ -8,7 +8,7 @@ import os
 import select
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Generic, TypeVar
 
 Found = TypeVar("Found")
@@ -34,6 +34,8 @@ class Vigil(Generic[Found]):
         self._thread.start()
 
     def _wait(self, process: int) -> None:
+        with suppress(OSError):  # Else as soon as the scheduler likes, which is late where housekeeping is busy.
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(os.sched_get_priority_min(os.SCHED_FIFO)))
         poll = select.poll()
         for descriptor in (process, self._stop):
             poll.register(descriptor, select.POLLIN)

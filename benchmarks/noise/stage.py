@@ -47,17 +47,20 @@ class Worker:
     def do(self, kind: str, share: float = 1.0) -> int:
         """Nanoseconds that it took."""
         self.begin(kind, share)
-        return self.end()
+        return self.end()[0]
 
-    def begin(self, kind: str, share: float = 1.0) -> None:
-        """Let it begin."""
+    def begin(self, kind: str, share: float = 1.0, *, last: bool = False) -> None:
+        """Let it begin; after its `last` work it ends by itself, as a container's command does."""
         assert self._process.stdin is not None
         self._process.stdin.write(f"{kind} {share}\n".encode())
+        if last:
+            self._process.stdin.close()
 
-    def end(self) -> int:
-        """Wait until it is done."""
+    def end(self) -> tuple[int, int]:
+        """Wait until it is done. Nanoseconds on the wall, and those in which it had a CPU."""
         assert self._process.stdout is not None
-        return int(self._process.stdout.readline())
+        wall_ns, cpu_ns = map(int, self._process.stdout.readline().split())
+        return wall_ns, cpu_ns
 
     def enter(self, parent: str) -> None:
         """Go into the cgroup of an iteration, as a container would."""
@@ -71,10 +74,11 @@ class Worker:
 
     def close(self) -> None:
         """End it."""
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                pipe.close()
+        assert self._process.stdin is not None
+        self._process.stdin.close()
         self._process.wait(STOP_S_MAX)
+        assert self._process.stdout is not None
+        self._process.stdout.close()
 
 
 @contextmanager

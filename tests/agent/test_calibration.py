@@ -171,10 +171,14 @@ def test_a_disk_sings_where_it_is_one_and_can_be_written(tmp_path: Path) -> None
         assert set(canaries.sing(cpu)) == set(canaries.heard_ns) == set(NAMES) - {"disk"}
 
 
-def test_what_is_usual_is_the_quiet_quarter_or_the_calibration_if_that_is_faster() -> None:
-    canaries = Canaries(usual_ns={"alu": 80.0, "memory": 500.0})
+def test_a_song_is_held_against_the_quiet_quarter_of_its_own_moment() -> None:
+    canaries = Canaries()
     for ns in (100, 100, 100, 900):
-        canaries.learn({"alu": ns, "memory": ns})
-    assert canaries.usual_ns == {"alu": 80.0, "memory": 100.0}
-    assert canaries.ratios([{"alu": 88, "memory": 100}, {}, {"alu": 80, "memory": 150}]) == {"alu": 1.1, "memory": 1.5}
-    assert canaries.ratios([{}]) == {}
+        canaries.learn({"alu": ns})
+    assert canaries.heard_ns == {"alu": 100.0}
+    # The first before an iteration against those sung alone, the first after one against nothing.
+    assert canaries.ratios({"alu": 130}, {"alu": 400}) == {"alu": 1.3}
+    assert canaries.ratios({"alu": 130}, {"alu": 400}) == {"alu": 1.3}
+    assert canaries.ratios({"alu": 130}, {"alu": 800}) == {"alu": 2.0}
+    assert canaries.ratios({"alu": 130}, {}) == {"alu": 1.0}
+    assert canaries.ratios({}, {}) == {}

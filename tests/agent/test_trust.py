@@ -23,7 +23,7 @@ DISTURBED: list[tuple[str, dict[str, Any], list[str]]] = [
     ("somebody was killed", {"oom_kills": 1}, ["oom"]),
     ("it got hot", {"thermal_throttles": 1}, ["thermal"]),
     ("a disk interrupts", {"interrupts": {"nvme0 (irq 40)": 3000}}, ["interrupts"]),
-    ("the cache was taken", {"canaries": {"alu": 1.0, "memory": 1.6}}, ["canary_memory"]),
+    ("the cache was taken", {"canaries": {"alu": 1.0, "memory": 1.9}}, ["canary_memory"]),
     ("the disk was busy", {"canaries": {"alu": 1.0, "disk": 3.5}}, ["canary_disk"]),
     ("the clock was set", {"clock_skew_ppm": -900.0}, ["clock"]),
     ("the kernel complained", {"kernel_log": ("mce: hardware error",)}, ["kernel_log"]),
@@ -37,6 +37,7 @@ FINE: list[tuple[str, dict[str, Any]]] = [
     ("threads that wait for each other", {"cpu_wait_ns": SECOND}),
     ("threads that wait for their disk", {"io_wait_ns": SECOND}),
     ("some interrupts", {"interrupts": {"nvme0 (irq 40)": 900, "eth0 (irq 41)": 900}}),
+    ("a cache as it is", {"canaries": {"alu": 1.4, "memory": 1.6}}),
     ("a disk as it is", {"canaries": {"disk": 2.5}}),
     ("a slewed clock", {"clock_skew_ppm": 500.0}),
     ("no steal is told", {"steal_ns": None}),
@@ -83,8 +84,8 @@ def test_the_culprit_and_the_limit_stand_in_the_reason() -> None:
 
 
 def test_an_owner_can_set_the_limits() -> None:
-    loose = Limits(canary_ratio=2.0, cpu_wait_share=0.5)
-    assert judge(changed(QUIET, {"canaries": {"memory": 1.6}}), loose).word is Word.QUIET
+    loose = Limits(canary_memory_ratio=2.0, cpu_wait_share=0.5)
+    assert judge(changed(QUIET, {"canaries": {"memory": 1.9}}), loose).word is Word.QUIET
     assert judge(changed(QUIET, {"cpu_wait_ns": SECOND}), loose).word is Word.DISTURBED
 
 
