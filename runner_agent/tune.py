@@ -1,5 +1,7 @@
 """What `tune --dry-run` and `status` print: the plan for this host, and what a journal says is changed. Only reads."""
 
+import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -60,20 +62,28 @@ def _setting_lines(files: HostFiles, setting: Setting, plan: CpuPlan) -> Iterato
         yield f"{setting.name:18} {setting.target} → {value or 'held open'}  ({setting.why})"
 
 
+AS_LEFT = "the host is as its owner left it"
+
+
 def status_lines(state_dir: Path, root: Path = Path("/")) -> Iterator[str]:
-    """What is changed just now, and by whom it was changed since. Nothing changed: one line that says so."""
+    """What is changed just now, and by whom it was changed since; of the same change to many, one line."""
     files = HostFiles(root)
-    changes = left_behind(state_dir / JOURNAL, boot_id(files))
-    if not changes:
-        yield "the host is as its owner left it"
-    for change in changes:
-        yield _status_line(files, change)
+    counts = Counter(_status(files, change) for change in left_behind(state_dir / JOURNAL, boot_id(files)))
+    for (kind, target, what), count in counts.items():
+        yield f"{kind:12} {target}: {what}" + (f", {count} times" if count > 1 else "")
+    if not counts:
+        yield AS_LEFT
 
 
-def _status_line(files: HostFiles, change: Change) -> str:
+def _status(files: HostFiles, change: Change) -> tuple[str, str, str]:
+    """Its kind, what it was done to, and how that stands."""
+    if change.kind == "affinity":
+        return change.kind, "threads", f"{change.before} → {change.achieved or change.wanted}"
     if change.kind != "file":
-        return f"{change.kind:12} {change.target}: {change.before or '-'} → {change.achieved or change.wanted}"
+        return change.kind, change.target, f"{change.before or '-'} → {change.achieved or change.wanted}"
     now = files.read(change.target) or ""
     ours = any(same(now, each) for each in (change.wanted, change.achieved or change.wanted))
-    word = "ours" if ours else "as before" if same(now, change.before) else "changed by somebody else"
-    return f"{change.kind:12} {change.target}: {bare(change.before)} → {bare(now)} ({word})"
+    word = "as before" if same(now, change.before) else "ours" if ours else "changed by somebody else"
+    # Interrupts and policies have numbers.
+    target = re.sub(r"(?<=[a-z/])\d+(?=/)", "*", change.target)
+    return change.kind, target, f"{bare(change.before)} → {bare(now)} ({word})"

@@ -11,7 +11,7 @@ from runner_agent.errors import HostFault
 from runner_agent.lock import held
 from runner_agent.settings import Settings
 from runner_agent.spool import SUFFIX
-from runner_agent.tune import status_lines
+from runner_agent.tune import AS_LEFT, status_lines
 from runner_agent.undo import restore
 
 
@@ -37,7 +37,8 @@ def standing(settings: Settings) -> Iterator[tuple[str, str]]:
     directory = settings.state_dir / "spool"
     yield "runner", settings.runner or "not set"
     yield "server", settings.server
-    yield "agent", "running" if held(settings.lock_file) else "not running"
+    running = held(settings.lock_file)
+    yield "agent", "running" if running else "not running"
     if not settings.state_dir.exists():
         return
     promise = CurrentJob(settings.state_dir).promised()
@@ -45,8 +46,10 @@ def standing(settings: Settings) -> Iterator[tuple[str, str]]:
     yield "reports waiting", str(len(list(directory.glob(f"*{SUFFIX}"))))
     for path in _set_aside(directory):
         yield "set aside", str(path)
-    for line in status_lines(settings.state_dir):
-        yield "host", line
+    lines = list(status_lines(settings.state_dir))
+    yield from (("host", line) for line in lines)
+    if not running and lines != [AS_LEFT]:
+        yield "host", "this is of an agent that was killed; `runner-agent restore` puts it back"
 
 
 async def examined(state_dir: Path, terms: EngineSettings) -> list[Finding]:

@@ -124,6 +124,21 @@ def test_what_somebody_else_has_changed_since_is_left_alone_and_told(files: Host
     assert look(files) == BEFORE | {"proc/sys/vm/swappiness": "42"}
 
 
+def test_the_same_change_to_many_is_told_in_one_line(tmp_path: Path) -> None:
+    for number in (7, 10, 11):
+        path = tmp_path / f"proc/irq/{number}/smp_affinity_list"
+        path.parent.mkdir(parents=True)
+        path.write_text("0-1" if number == 11 else "0")
+    irqs = [Change("file", f"/proc/irq/{number}/smp_affinity_list", "0-1", "0") for number in (7, 10, 11)]
+    threads = [Change("affinity", f"{thread}:5", "0-1", "0") for thread in (20, 30)]
+    Journal(tmp_path / JOURNAL, "unknown").remember(irqs + threads)
+    assert list(status_lines(tmp_path, tmp_path)) == [
+        "file         /proc/irq/*/smp_affinity_list: 0-1 → 0 (ours), 2 times",
+        "file         /proc/irq/*/smp_affinity_list: 0-1 → 0-1 (as before)",
+        "affinity     threads: 0-1 → 0, 2 times",
+    ]
+
+
 def test_a_journal_of_another_boot_is_void(files: HostFiles, tmp_path: Path) -> None:
     tune(files, tmp_path)
     (files.root / "proc/sys/kernel/random/boot_id").write_text("boot-2")

@@ -1,11 +1,13 @@
-"""Runs inside the machine: holds it as a job does, and prints as JSON what was seen. Driven by test_isolation.py.
+"""Runs inside the machine: holds it as a job does, and answers in JSON what was seen. Driven by test_isolation.py.
 
-guest_isolation.py run CPUS SCRIPT [DISTURB] [ITERATIONS]   containers on the held host; DISTURB runs beside the first
-guest_isolation.py astray CPUS SCRIPT                       one container that is not put where it belongs
-guest_isolation.py snapshot                                 every value that a hold may change
-guest_isolation.py sweep CPUS                               die at each write in turn, and `restore` each time
-guest_isolation.py die CPUS                                 die by SIGKILL with everything held
-guest_isolation.py restore                                  put back what a killed one left
+Reads one question a line, a JSON list, and answers each by a child of its own: half of an emulated minute would go by
+with importing what the first has imported already.
+
+run CPUS [DISTURB]     a container on the held host; before it one that is disturbed, if a command is given for it
+astray CPUS            a container that is not put where it belongs
+snapshot               every value that a hold may change
+sweep CPUS DRIVER      die at each write in turn, and `restore` each time
+die CPUS               die by SIGKILL with everything held
 """
 
 import json
@@ -14,29 +16,36 @@ import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import NoReturn, Self
+from unittest import mock
 
 import anyio
 
+from runner_agent import undo
 from runner_agent.bench import Bench, Observation, Placement
 from runner_agent.containers import DockerEngine, EngineSettings
 from runner_agent.cpu_list import parse_cpu_list
 from runner_agent.engine import EngineFacts, IterationOrder
 from runner_agent.host import HostFiles
 from runner_agent.isolation import BenchHost, IsolationSettings
+from runner_agent.logs import configure
 from runner_agent.tuning import SETTINGS, Means
 from runner_agent.undo import restore
 from runner_protocol.jobs import Limits, Spec
 from runner_protocol.results import IsolationRecord
 
-STATE = Path("/var/lib/bench-test")
+STATE = Path("/var/lib/runner-agent")
 IMAGE = "bench-test:1"
 KERNEL_THREAD = 0x00200000
 """PF_KTHREAD, include/linux/sched.h."""
+SERVICES = [row.target for row in SETTINGS if row.means is Means.SERVICE]
+NO_SERVICES = {row.name: False for row in SETTINGS if row.means is Means.SERVICE}
+"""Each question to systemd takes an emulated machine half a second. `die` and one of the sweeps ask them."""
 
 
 def spec(cpus: int) -> Spec:
@@ -55,8 +64,14 @@ class Onlooker:
         self._astray = astray
         self.record: IsolationRecord = bench.record
         self._cpus = parse_cpu_list(bench.record.benchmark_cpus)
+        self.disturb = ""
+        """A command that is run while the next container runs."""
         self.intruders: list[str] = []
         self.ours: list[str] = []
+        self.allowed: list[list[int]] = []
+        """Where each container might run, at the last look."""
+        self.pid_1: list[list[int]] = []
+        """Where everybody else might."""
         self._canary_ns = 0
         self.canary_ran_ns = 0
 
@@ -71,9 +86,14 @@ class Onlooker:
     async def started(self, pid: int) -> None:
         await self._bench.started(pid)
         self._look()
+        subprocess.run(["bash", "-c", self.disturb], check=True)
+        self.allowed.append(sorted(os.sched_getaffinity(pid)))
+        # It has been seen enough of.
+        os.kill(pid, signal.SIGTERM)
 
     async def end(self) -> Observation:
         self._look()
+        self.pid_1.append(sorted(os.sched_getaffinity(1)))
         self.canary_ran_ns += self._canary() - self._canary_ns
         return await self._bench.end()
 
@@ -98,32 +118,28 @@ class Onlooker:
         return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0])
 
 
-async def run(
-    cpus: int, script: str, disturb: str = "", iterations: int = 1, *, astray: bool = False
-) -> dict[str, object]:
+async def run(cpus: int, disturb: str = "", *, astray: bool = False) -> dict[str, object]:
     docker = engine()
     image = await docker.pull(IMAGE, auth=None, spec=spec(cpus), within_s=60, progress=lambda *_: None)
-    records, outside = [], []
-    async with BenchHost(Path("/"), IsolationSettings(), STATE, await docker.facts()).hold(spec(cpus)) as bench:
+    records = []
+    settings = IsolationSettings(switches=NO_SERVICES)
+    async with BenchHost(Path("/"), settings, STATE, await docker.facts()).hold(spec(cpus)) as bench:
         onlooker = Onlooker(bench, astray=astray)
-        for number in range(iterations):
-            beside = subprocess.Popen(["bash", "-c", disturb]) if disturb and number == 0 else None
-            records.append(await docker.run(_order(image, cpus, number, script), onlooker, lambda _: None))
-            if beside is not None:
-                beside.wait()
-            outside.append(Path("/proc/1/status").read_text().split("Cpus_allowed_list:\t")[1].split("\n")[0])
-        isolation = bench.record
+        for number, each in enumerate([disturb, ""] if disturb else [""]):
+            onlooker.disturb = each
+            records.append(await docker.run(_order(image, cpus, number), onlooker, lambda _: None))
     return {
         "iterations": [json.loads(record.model_dump_json()) for record in records],
-        "isolation": json.loads(isolation.model_dump_json()),
-        "pid_1": outside,
+        "isolation": json.loads(bench.record.model_dump_json()),
+        "allowed": onlooker.allowed,
+        "pid_1": onlooker.pid_1,
         "intruders": onlooker.intruders,
         "ours": onlooker.ours,
         "canary_ran_ns": onlooker.canary_ran_ns,
     }
 
 
-def _order(image: object, cpus: int, number: int, script: str) -> IterationOrder:
+def _order(image: object, cpus: int, number: int) -> IterationOrder:
     return IterationOrder(
         job="j",
         attempt=1,
@@ -132,8 +148,8 @@ def _order(image: object, cpus: int, number: int, script: str) -> IterationOrder
         spec=spec(cpus),
         limits=Limits(),
         within_s=120,
-        entrypoint=("/bin/sh", "-c"),
-        cmd=(script,),
+        entrypoint=("/bin/busybox",),
+        cmd=("sleep", "100"),
     )
 
 
@@ -141,11 +157,9 @@ def snapshot(*, services: bool = True) -> dict[str, str | None]:
     """Every value that a hold may change: files, services, groups, and where threads may run."""
     files = HostFiles()
     found = {path: files.read(path) for row in SETTINGS if row.means is Means.FILE for path in files.list(row.target)}
-    for row in SETTINGS:
-        if services and row.means is Means.SERVICE:
-            found[row.target] = subprocess.run(
-                ["systemctl", "is-active", row.target], capture_output=True, text=True, check=False
-            ).stdout.strip()
+    if services:
+        ask = subprocess.run(["systemctl", "is-active", *SERVICES], capture_output=True, text=True, check=False)
+        found |= dict(zip(SERVICES, ask.stdout.split(), strict=True))
     for path in ("/sys/fs/cgroup/cpuset.cpus.effective", "/sys/fs/cgroup/cgroup.subtree_control"):
         found[path] = files.read(path)
     for path in ("/sys/fs/cgroup/bench*", "/sys/fs/cgroup/*/bench*", "/run/systemd/system/bench*"):
@@ -167,62 +181,62 @@ def _affinities() -> dict[str, str]:
 
 
 class Deaths:
-    """Counts the writes to the host: to its files, and of where a thread may run."""
+    """Counts what changes the host: writes to its files, orders to systemd, and of where a thread may run."""
 
     def __init__(self, die_at: int | None) -> None:
         self.writes = 0
         self._die_at = die_at
-        self._write, self._move = HostFiles.write, os.sched_setaffinity
+        self._undone = ExitStack()
 
     def __enter__(self) -> Self:
-        def write(files: HostFiles, path: str, text: str) -> str | None:
-            answer = self._write(files, path, text)
-            self._count()
-            return answer
-
-        def move(pid: int, cpus: Iterable[int]) -> None:
-            self._move(pid, cpus)
-            self._count()
-
-        HostFiles.write = write  # type: ignore[method-assign,assignment]
-        os.sched_setaffinity = move
+        patch = self._undone.enter_context
+        patch(mock.patch.object(HostFiles, "write", self._counted(HostFiles.write)))
+        patch(mock.patch.object(Path, "write_text", self._counted(Path.write_text)))
+        patch(mock.patch.object(os, "sched_setaffinity", self._counted(os.sched_setaffinity)))
+        patch(mock.patch.object(undo, "_run", self._counted(undo._run)))
         return self
 
     def __exit__(self, *_: object) -> None:
-        HostFiles.write, os.sched_setaffinity = self._write, self._move  # type: ignore[method-assign]
+        self._undone.close()
 
-    def _count(self) -> None:
-        self.writes += 1
-        if self.writes == self._die_at:
-            os.kill(os.getpid(), signal.SIGKILL)
+    def _counted(self, change: Callable[..., object]) -> Callable[..., object]:
+        def counted(*words: object, **more: object) -> object:
+            answer = change(*words, **more)
+            if "is-active" not in words:  # A question.
+                self.writes += 1
+            if self.writes == self._die_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return answer
+
+        return counted
 
 
-def held(cpus: int, facts: EngineFacts, die_at: int | None) -> int:
+def held(cpus: int, facts: EngineFacts, switches: dict[str, bool], die_at: int | None) -> int:
     """Hold the host and let go of it, or die at that write; how many writes there were until all was held."""
 
     async def hold() -> int:
         with Deaths(die_at) as deaths:
-            async with BenchHost(Path("/"), IsolationSettings(switches=NO_SERVICES), STATE, facts).hold(spec(cpus)):
+            async with BenchHost(Path("/"), IsolationSettings(switches=switches), STATE, facts).hold(spec(cpus)):
                 return deaths.writes
 
     return anyio.run(hold)
 
 
-# The sweep holds the host a hundred times; each question to systemd takes an emulated machine half a second.
-NO_SERVICES = {row.name: False for row in SETTINGS if row.means is Means.SERVICE}
+def sweep(cpus: int, driver: str) -> dict[str, object]:
+    """Die at every write in turn; each time let `restore` put the host back and look at every value.
 
-
-def sweep(cpus: int) -> dict[str, object]:
-    """Die at every write in turn; each time let `restore` put the host back and look at every value."""
-    # With plain cgroups: systemd's own are made by its unit files, which `die` covers.
-    facts = replace(anyio.run(engine().facts), cgroup_driver="cgroupfs")
-    before = snapshot(services=False)
-    writes = _in_child(partial(held, cpus, facts, None))
+    Services go with the systemd driver, everything else with plain cgroups.
+    """
+    services = driver == "systemd"
+    switches = {row.name: (row.means is Means.SERVICE) == services for row in SETTINGS if not row.on_request}
+    facts = replace(anyio.run(engine().facts), cgroup_driver=driver)
+    before = snapshot(services=services)
+    writes = _in_child(partial(held, cpus, facts, switches, None))
     wrong = {}
     for die_at in range(1, writes + 1):
-        killed = _in_child(partial(held, cpus, facts, die_at))
+        killed = _in_child(partial(held, cpus, facts, switches, die_at))
         said = restore(STATE)
-        after = snapshot(services=False)
+        after = snapshot(services=services)
         changed = {name: [was, after.get(name)] for name, was in before.items() if after.get(name, was) != was}
         if changed or killed != -signal.SIGKILL:
             wrong[die_at] = [killed, changed, said]
@@ -242,7 +256,7 @@ def _in_child(work: Callable[[], int]) -> int:
         return -os.WTERMSIG(status) if os.WIFSIGNALED(status) else int(answer.read())
 
 
-def die(cpus: int) -> None:
+def die(cpus: int) -> NoReturn:
     """SIGKILL with everything held, as systemd's own units."""
 
     async def hold() -> None:
@@ -250,28 +264,34 @@ def die(cpus: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     anyio.run(hold)
+    raise AssertionError("still alive")
 
 
-def main(verb: str, *words: str) -> None:
-    STATE.mkdir(parents=True, exist_ok=True)
+def answer(verb: str, *words: str) -> object:
     match verb:
         case "run":
-            disturb, iterations = words[2] if len(words) > 2 else "", int(words[3]) if len(words) > 3 else 1
-            found: object = anyio.run(run, int(words[0]), words[1], disturb, iterations)
+            return anyio.run(partial(run, int(words[0]), *words[1:]))
         case "astray":
-            found = anyio.run(partial(run, int(words[0]), words[1], astray=True))
+            return anyio.run(partial(run, int(words[0]), astray=True))
         case "sweep":
-            found = sweep(int(words[0]))
+            return sweep(int(words[0]), words[1])
         case "die":
-            die(int(words[0]))
-            return
-        case "snapshot":
-            found = snapshot()
+            return die(int(words[0]))
         case _:
-            found = restore(STATE)
-    sys.stderr.flush()
-    print("\n" + json.dumps(found))
+            return snapshot()
+
+
+def main() -> None:
+    STATE.mkdir(parents=True, exist_ok=True)
+    configure("warning", "json")
+    for question in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            print("\n" + json.dumps(answer(*json.loads(question))), flush=True)
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        print(f"ended {os.waitstatus_to_exitcode(status)}", flush=True)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

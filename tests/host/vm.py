@@ -131,6 +131,11 @@ class Machine:
             raise self._lost(f"not done within {within_s:.0f} s: {command}\n{ran.out}{ran.err}")
         return ran
 
+    def open(self, command: str) -> subprocess.Popen[str]:
+        """A command that goes on, with pipes to its input and output. A context manager, which waits for its end."""
+        remote = f"exec bash -c {shlex.quote(command)}"
+        return subprocess.Popen(self._ssh(remote), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
     def sh(self, command: str, *, within_s: float = 120) -> str:
         """The output of a command that has to succeed."""
         ran = self.run(command, within_s=within_s)
