@@ -68,6 +68,18 @@ class Calibration(Message):
         )
 
 
+# What ticks, firmware and a fair hypervisor take is far less.
+BUSY_PPM_MIN = 50_000
+
+
+def doubt(calibration: Calibration) -> str | None:
+    """Why this calibration should be taken again: somebody else was at work meanwhile. Pure."""
+    busy = [
+        f"{gap.stolen_ppm / 1e4:.0f} % of CPU {gap.cpu}" for gap in calibration.gaps if gap.stolen_ppm > BUSY_PPM_MIN
+    ]
+    return f"others used {', '.join(busy)} meanwhile: calibrate again when this host is idle" if busy else None
+
+
 PAIRS = 30
 """Of one self-test: as many as a careful comparison takes."""
 

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from runner_agent.calibration import PAIRS, Calibration, GapRecord
+from runner_agent.calibration import PAIRS, Calibration, GapRecord, doubt
 
 BINS = 41
 BLOCKS = " ▁▂▃▄▅▆▇█"
@@ -26,14 +26,10 @@ def terminal(calibration: Calibration) -> RenderableType:
     width = len(f"-{reach:.1%}")
     axis = f"{f'-{reach:.1%}':<{width}}{'A / A':^{BINS - 2 * width}}{f'+{reach:.1%}':>{width}}"
     lines = [Text(line, style="cyan") for line in bars(counts)]
-    return Group(
-        *lines,
-        Text(axis, style="dim"),
-        Text(),
-        _gap_table(calibration.gaps),
-        Text(),
-        Text(" · ".join(words(calibration))),
-    )
+    story = [Text(" · ".join(words(calibration)))]
+    if doubtful := doubt(calibration):
+        story.append(Text(doubtful, style="yellow"))
+    return Group(*lines, Text(axis, style="dim"), Text(), _gap_table(calibration.gaps), Text(), *story)
 
 
 def words(calibration: Calibration) -> tuple[str, str, str]:

@@ -15,6 +15,7 @@ from runner_agent.calibration import (
     Calibration,
     GapRecord,
     changed,
+    doubt,
     drifted,
     epoch_of,
     load,
@@ -121,6 +122,15 @@ def test_ratios_fall_into_bins_and_the_farthest_into_the_last() -> None:
     counts = histogram([1.0, 1.0, 0.5, 1.01, 2.0], 0.01)
     assert (counts[0], counts[20], counts[40], sum(counts)) == (1, 2, 2, 5)
     assert [line[:2] for line in bars([8, 4])][3:5] == ["█", "██"]
+
+
+def test_a_calibration_beside_others_at_work_is_to_be_taken_again() -> None:
+    quiet = calibration()
+    busy = GapRecord(cpu=3, stolen_ppm=673_008, longest_us=60_121, gaps_per_s=924)
+    assert doubt(quiet) is None
+    assert doubt(quiet.model_copy(update={"gaps": [busy]})) == (
+        "others used 67 % of CPU 3 meanwhile: calibrate again when this host is idle"
+    )
 
 
 def test_a_calibration_is_drawn_on_a_terminal_and_as_a_picture() -> None:
