@@ -29,11 +29,12 @@ import anyio
 import structlog
 from noise.stage import Phase, Worker, facts, neighbour, worker
 
-from runner_agent import groups, isolation, tuning
-from runner_agent.bench import Bench
+from runner_agent import isolation, tuning
+from runner_agent.bench import Bench, Observation
 from runner_agent.cores import plan_cpus
 from runner_agent.cpu_list import parse_cpu_list
 from runner_agent.facts import CpuPlan
+from runner_agent.held import HeldBench
 from runner_agent.host import HostFiles, read_topology
 from runner_agent.isolation import BenchHost, IsolationSettings
 from runner_agent.pairs import compared, order
@@ -329,9 +330,9 @@ def spread(values: Sequence[float]) -> float:
 
 
 async def cost(rounds: int, cpu: str) -> bool:
-    """The time between the counters' and the canaries' beginning and end, for iterations that do nothing."""
+    """What lies between the container that is ready and the command, and after its end until it is judged."""
     results = {}
-    isolation.Groups = Removal  # type: ignore[attr-defined]
+    isolation.HeldBench = Timed  # type: ignore[attr-defined]
     for canaries in (False, True):
         with tempfile.TemporaryDirectory(dir="/var/tmp") as state, worker(min(planned(cpu).benchmark)) as doer:
             settings = replace(HELD, canaries=canaries, benchmark_cpus=cpu)
@@ -346,33 +347,27 @@ async def cost(rounds: int, cpu: str) -> bool:
 
 
 async def watched_ms(bench: Bench, doer: Worker, number: int) -> float:
-    """What lies between the container that is ready and the command, and after its end, until it is judged.
-
-    Without the removal of the iteration's cgroup, which belongs to isolation and takes what the kernel takes.
-    """
+    """Of one iteration that does nothing."""
     placement = await bench.prepare(number)
     doer.enter(placement.cgroup_parent or "/")
     began = time.perf_counter()
     await bench.begin()
     await bench.started(doer.pid)
-    took = time.perf_counter() - began
+    took_s = time.perf_counter() - began
     doer.leave()
-    Removal.took_s = 0.0
     began = time.perf_counter()
     await bench.end()
-    return (took + time.perf_counter() - began - Removal.took_s) * 1e3
+    return (took_s + Timed.judged_at_s - began) * 1e3
 
 
-class Removal(groups.Groups):
-    """Groups that time how long their removal takes."""
+class Timed(HeldBench):
+    """A hold that notes when it had judged: to remove the iteration's cgroup belongs to isolation."""
 
-    took_s = 0.0
+    judged_at_s = 0.0
 
-    def remove(self, group: groups.IterationGroup) -> None:
-        """As ever, by the clock."""
-        began = time.perf_counter()
-        super().remove(group)
-        Removal.took_s += time.perf_counter() - began
+    async def _free(self, observation: Observation) -> Observation:
+        Timed.judged_at_s = time.perf_counter()
+        return await super()._free(observation)
 
 
 def planned(cpu: str) -> CpuPlan:

@@ -107,7 +107,7 @@ def passage(before: Reading, started: Reading | None, after: Reading, *, cpus: i
         io_wait_ns=difference(first.io_wait_ns, after.io_wait_ns),
         memory_wait_ns=difference(first.memory_wait_ns, after.memory_wait_ns),
         swapped_pages=difference(first.swapped_pages, after.swapped_pages),
-        oom_kills=difference(before.oom_kills, after.oom_kills),
+        oom_kills=difference(first.oom_kills, after.oom_kills),
         thermal_throttles=difference(before.thermal_throttles, after.thermal_throttles),
     )
 

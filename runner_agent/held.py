@@ -56,8 +56,6 @@ class Round:
     started: Reading | None = None
     processes: Mapping[int, Ran] | None = None
     """As they were when the command began; none where nobody looks for a culprit."""
-    vigil: Vigil["Look"] | None = None
-    """Looks when the command ends, which is before the engine says so."""
     misplaced: tuple[str, ...] = ()
     songs: list[dict[str, int]] = field(default_factory=list)
 
@@ -84,6 +82,7 @@ class HeldBench:
         self._sentinel = Sentinel(str(held.files.at(partition))) if partition else None
         if self._sentinel is not None:
             stack.callback(self._sentinel.close)
+        self._vigil = stack.enter_context(Vigil(self._look))
         self._cpus = sorted(held.plan.benchmark)
         self._round = Round()
         self._wary = True
@@ -142,7 +141,7 @@ class HeldBench:
         """Read again: from here on whatever else runs on these CPUs is not the engine that starts the container."""
         now = self._round
         now.started = self._watch.reading()
-        now.vigil = Vigil(pid, self._look)
+        self._vigil.begin(pid)
         now.misplaced = tuple(self._strays(pid))
         if self._wary:
             now.processes = processes(self._held.files)
@@ -155,7 +154,7 @@ class HeldBench:
         now, held = self._round, self._held
         if now.before is None:
             return await self._free(Observation(judge(Passage(wall_ns=0, cpus=len(self._cpus)))))
-        last = (now.vigil and now.vigil.close()) or self._look()
+        last = self._vigil.end() or self._look()
         now.songs.append(self._sing())
         seen = passage(now.before, now.started, last.reading, cpus=len(held.plan.held), word=held.word)
         verdict = self._named(judge(self._completed(seen), held.limits), last)

@@ -8,45 +8,72 @@ import os
 import select
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
-from typing import Generic, TypeVar
+from contextlib import suppress
+from types import TracebackType
+from typing import Generic, Self, TypeVar
 
 Found = TypeVar("Found")
 
 
 class Vigil(Generic[Found]):
-    """Waits for one process. `close` must be called; it gives what was found when the process ended."""
+    """One thread that waits for one process after the other. Use as a context manager."""
 
-    def __init__(self, pid: int, look: Callable[[], Found]) -> None:
+    def __init__(self, look: Callable[[], Found]) -> None:
         self._look = look
+        self._lock, self._looked = threading.Lock(), threading.Event()
+        self._process: int | None = None
         self._found: Found | None = None
-        self._thread: threading.Thread | None = None
-        with ExitStack() as stack:
-            try:
-                process = os.pidfd_open(pid)
-                stack.callback(os.close, process)
-                self._stop = os.eventfd(0, os.EFD_CLOEXEC)
-                stack.callback(os.close, self._stop)
-            except OSError:  # It is gone already, or this kernel is older than 5.3.
-                return
-            self._stack = stack.pop_all()
-        self._thread = threading.Thread(target=self._wait, args=(process,), name="vigil", daemon=True)
-        self._thread.start()
+        self._thread = threading.Thread(target=self._wait, name="vigil", daemon=True)
 
-    def _wait(self, process: int) -> None:
+    def __enter__(self) -> Self:
+        self._epoll, self._stop = select.epoll(), os.eventfd(0, os.EFD_CLOEXEC)
+        self._epoll.register(self._stop, select.EPOLLIN)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.end()
+        os.eventfd_write(self._stop, 1)
+        self._thread.join()
+        self._epoll.close()
+        os.close(self._stop)
+
+    def begin(self, pid: int) -> None:
+        """Wait for this process. One that is gone already, or a kernel before 5.3, is not waited for."""
+        with suppress(OSError):
+            self._found, self._process = None, os.pidfd_open(pid)
+            self._looked.clear()
+            self._epoll.register(self._process, select.EPOLLIN)
+
+    def end(self) -> Found | None:
+        """Wait no longer. What was found when the process ended; none where it lives, or nobody waited for it."""
+        if self._process is None:
+            return None
+        if _ended(self._process):
+            self._looked.wait()
+        with self._lock:
+            with suppress(OSError):  # The thread has done it already.
+                self._epoll.unregister(self._process)
+            os.close(self._process)
+            self._process = None
+            return self._found
+
+    def _wait(self) -> None:
         with suppress(OSError):  # Else as soon as the scheduler likes, which is late where housekeeping is busy.
             os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(os.sched_get_priority_min(os.SCHED_FIFO)))
-        poll = select.poll()
-        for descriptor in (process, self._stop):
-            poll.register(descriptor, select.POLLIN)
-        if process in dict(poll.poll()):
-            self._found = self._look()
+        while self._stop not in (ready := [descriptor for descriptor, _ in self._epoll.poll()]):
+            with self._lock:
+                if self._process in ready and _ended(self._process):
+                    self._epoll.unregister(self._process)
+                    try:
+                        self._found = self._look()
+                    finally:
+                        self._looked.set()
 
-    def close(self) -> Found | None:
-        """Wait no longer. None where the process still lives, or nobody could wait for it."""
-        if self._thread is not None:
-            os.eventfd_write(self._stop, 1)
-            self._thread.join()
-            self._thread = None
-            self._stack.close()
-        return self._found
+
+def _ended(process: int) -> bool:
+    poll = select.poll()
+    poll.register(process, select.POLLIN)
+    return bool(poll.poll(0))

@@ -107,8 +107,8 @@ class Watch:
                 kept.close()
 
     def reading(self, *, brief: bool = False) -> Reading:
-        """All of it, now; `brief`: but the interrupts, which take as long as all the rest."""
-        stat, vmstat = self._stat.text() or "", self._vmstat.text() or ""
+        """All of it, now; `brief`: but what counts from the command's beginning only, and takes most of the time."""
+        stat, vmstat = self._stat.text() or "", "" if brief else self._vmstat.text() or ""
         cpu_stat = self._of_group("cpu.stat")
         ran_ns, step_ns = self._ran(stat)
         own_ns = self._own(cpu_stat)
