@@ -42,7 +42,11 @@ def run(
     max_jobs: Annotated[int | None, typer.Option(min=1, help="Leave off after so many jobs.")] = None,
 ) -> None:
     """Claim jobs and run them, until SIGTERM."""
-    from runner_agent.wiring import serve
+    from runner_agent.memory import without
+
+    # structlog would take it in to draw what a daemon never prints: 4 MiB, on every host, for ever.
+    with without("rich"):
+        from runner_agent.wiring import serve
 
     flags = {"server": server, "runner": runner, "key_file": key_file, "state_dir": state_dir}
     raise typer.Exit(_live(lambda: serve(config, flags, 1 if once else max_jobs)))
@@ -72,7 +76,7 @@ def exec_(  # noqa: PLR0917  Every option of the verb is a parameter; typer pass
 ) -> None:
     """Run one job without a server and print what would be reported. Exits with 0 when it completed, else with 1."""
     from runner_agent.alone import Machine, job_of
-    from runner_agent.wiring import run_here
+    from runner_agent.by_hand import run_here
     from runner_protocol.jobs import Budgets, Work
 
     work = Work(
@@ -120,7 +124,7 @@ def uninstall(
 @app.command()
 def restore(config: Config = None) -> None:
     """Put the host back as a killed agent found it, and remove its containers. For `ExecStopPost=` and by hand."""
-    from runner_agent.wiring import restore_here
+    from runner_agent.by_hand import restore_here
 
     raise typer.Exit(_live(lambda: restore_here(config)))
 
@@ -132,7 +136,7 @@ def tune(
     _dry_run: Annotated[bool, typer.Option("--dry-run", help="As always: the host is tuned for a job only.")] = True,
 ) -> None:
     """Show which CPUs a job would get and every setting that would be turned for it. Changes nothing."""
-    from runner_agent.wiring import tuning_of
+    from runner_agent.by_hand import tuning_of
 
     with _explained_faults():
         for line in tuning_of(config, cpu):
@@ -144,7 +148,7 @@ def doctor(
     config: Config = None, as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False
 ) -> None:
     """Say what this host lacks for quiet measurements and what mends it. Exits with 0 fine, 1 noisy, 2 unfit."""
-    from runner_agent.wiring import doctor_here
+    from runner_agent.by_hand import doctor_here
 
     raise typer.Exit(_live(lambda: doctor_here(config, as_json=as_json)))
 
@@ -155,7 +159,7 @@ def calibrate(
     cpu: Annotated[int, typer.Option(min=1, help="CPUs that the usual job asks for.")] = 1,
 ) -> None:
     """Measure for half a minute what this host can tell apart; kept, sent with reports, compared at every job."""
-    from runner_agent.wiring import calibrate_here
+    from runner_agent.by_hand import calibrate_here
 
     raise typer.Exit(_live(lambda: calibrate_here(config, cpu)))
 

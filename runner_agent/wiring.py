@@ -3,41 +3,31 @@
 Exit codes: 0 drained · 75 another agent holds the host · 77 the key is refused · 78 a setting is wrong.
 """
 
-import json
 import platform
 import socket
-import sys
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import asdict, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import structlog
-from rich.console import Console
 
-from runner_agent import show, sketch
-from runner_agent.alone import Machine, run_alone, spec_of
 from runner_agent.bench import Host
-from runner_agent.calibrate import calibrate
-from runner_agent.calibration import save
 from runner_agent.client import Client, connected
 from runner_agent.containers import DockerEngine, EngineSettings
 from runner_agent.current_job import CurrentJob
 from runner_agent.daemon import Daemon, Habits, Hands
-from runner_agent.doctor import exit_code
 from runner_agent.engine import EngineFacts
-from runner_agent.errors import HostFault, JobFault, SettingFault
-from runner_agent.execute import Rig
+from runner_agent.errors import SettingFault
 from runner_agent.figures import Figures
 from runner_agent.isolation import BenchHost, IsolationSettings
 from runner_agent.lease_thread import lease_thread
 from runner_agent.lock import host_lock
 from runner_agent.logs import configure
-from runner_agent.memory import map_large_blocks
+from runner_agent.memory import keep_from_core_dumps, map_large_blocks
 from runner_agent.notify import Notifier
 from runner_agent.plan import Policy
 from runner_agent.preflight import Floors
@@ -45,15 +35,8 @@ from runner_agent.session import Ending
 from runner_agent.settings import Loaded, Settings, load, read_key
 from runner_agent.spool import Spool
 from runner_agent.tracing import Traces
-from runner_agent.tune import plan_lines
 from runner_agent.undo import restore
-from runner_agent.upkeep import examined, restored
-from runner_protocol.jobs import ClaimedJob
 from runner_protocol.messages import AgentIdentity
-from runner_protocol.results import Outcome
-
-EXEC = "exec"
-"""Whose containers those of `exec` are. The host's lock keeps two from running at once."""
 
 EXIT_CODES = {Ending.DRAINED: 0, Ending.KEY_REFUSED: 77}
 
@@ -63,6 +46,7 @@ log = structlog.get_logger()
 async def serve(config: Path | None, flags: Mapping[str, Any], jobs_max: int | None) -> int:
     """Live until drained; SIGHUP begins a new life with the settings read again. Returns the exit code."""
     map_large_blocks()
+    keep_from_core_dumps()
     settings = checked(load(config, flags)).settings
     configure(settings.log_level, settings.log_format)
     instance = uuid.uuid4()
@@ -189,69 +173,3 @@ def host_of(settings: Settings, facts: EngineFacts) -> Host:
 def isolation_settings(settings: Settings) -> IsolationSettings:
     """The owner's choices about the quiet host."""
     return IsolationSettings(**settings.isolation.model_dump())
-
-
-async def run_here(job: ClaimedJob, config: Path | None, *, as_json: bool) -> int:
-    """`exec`: run one job, print its report, and return the exit code."""
-    settings = load(config).settings
-    configure("warning", settings.log_format)
-    engine = DockerEngine(engine_settings(settings, identity=EXEC, local_images=True))
-    rig = Rig(engine, partial(host_of, settings), habits(settings, None).policy)
-    console = Console(stderr=True)
-    with host_lock(settings.lock_file), show.live(console) as moved:
-        report = await run_alone(job, rig, moved)
-    if as_json:
-        print(report.model_dump_json(exclude_none=True, indent=2))  # noqa: T201  The verb's output.
-    else:
-        Console().print(show.report(report))
-    return 0 if report.outcome is Outcome.COMPLETED else 1
-
-
-async def doctor_here(config: Path | None, *, as_json: bool) -> int:
-    """`doctor`: print every finding; the worst is the exit code."""
-    settings = load(config).settings
-    configure("error", settings.log_format)
-    found = await examined(settings.state_dir, engine_settings(settings, identity=settings.runner or EXEC))
-    if as_json:
-        print(json.dumps([asdict(finding) for finding in found], indent=2))  # noqa: T201  The verb's output.
-    else:
-        Console().print(show.findings(found))
-    return exit_code(found)
-
-
-async def calibrate_here(config: Path | None, cpus: int) -> int:
-    """`calibrate`: learn what this host can tell apart, keep it, and draw it."""
-    settings = load(config).settings
-    configure("warning", settings.log_format)
-    choices = replace(isolation_settings(settings), canaries=True)
-    try:
-        with host_lock(settings.lock_file), show.steps(Console(stderr=True)) as told:
-            facts = await DockerEngine(engine_settings(settings, identity=settings.runner or EXEC)).facts()
-            host = BenchHost(Path("/"), choices, settings.state_dir, facts)
-            calibration = await calibrate(host, spec_of(Machine(cpu=cpus)), told)
-    except (HostFault, JobFault) as fault:
-        print(f"runner-agent: {fault}", file=sys.stderr)  # noqa: T201  The verb's output.
-        return 1
-    kept = save(settings.state_dir, calibration)
-    picture = kept.with_suffix(".svg")
-    picture.write_text(sketch.svg(calibration))
-    Console().print(sketch.terminal(calibration))
-    print(f"kept in {kept}, drawn in {picture}")  # noqa: T201  The verb's output.
-    return 0
-
-
-def tuning_of(config: Path | None, cpus: int) -> Iterator[str]:
-    """`tune --dry-run`: what a job would change on this host."""
-    return plan_lines(isolation_settings(load(config).settings), cpus)
-
-
-async def restore_here(config: Path | None) -> int:
-    """`restore`: put the host back and print what was done. Raises `HostTakenError` while an agent holds the host."""
-    settings = load(config).settings
-    configure("warning", settings.log_format)
-    with host_lock(settings.lock_file):
-        identities = filter(None, (settings.runner, EXEC))
-        terms = [engine_settings(settings, identity=identity) for identity in identities]
-        for line in await restored(settings.state_dir, terms):
-            print(line)  # noqa: T201  The verb's output.
-    return 0

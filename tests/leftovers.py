@@ -75,9 +75,9 @@ def _processes() -> list[str]:
 
 
 def _groups() -> list[str]:
-    """cgroups of this run's agents, below any hierarchy."""
-    root = Path("/sys/fs/cgroup")
-    return [f"group {path}" for above in ("", "*/", "*/*/") for path in root.glob(f"{above}*{MARK}*")]
+    """cgroups of this run's agents, in any hierarchy. Others may end while we look: `walk` passes over them."""
+    walked = os.walk("/sys/fs/cgroup")
+    return [f"group {above}/{name}" for above, names, _ in walked for name in names if MARK in name]
 
 
 def _mounts(temporary: Path) -> list[str]:

@@ -25,6 +25,8 @@ class PrivateEngine:
     """One engine and what it takes to start it again."""
 
     directory: Path
+    config: str = "{}"
+    """Its `daemon.json`."""
     process: subprocess.Popen[bytes] = field(init=False)
     containerd: subprocess.Popen[bytes] = field(init=False)
     bridge: str = field(init=False)
@@ -71,7 +73,7 @@ class PrivateEngine:
         """Start it and wait until it answers."""
         at = self.directory
         options = {
-            "--config-file": at / "none.json",
+            "--config-file": at / "daemon.json",
             "--data-root": at / "data",
             "--exec-root": self.sockets / "exec",
             "--pidfile": at / "pid",
@@ -79,7 +81,7 @@ class PrivateEngine:
             "--containerd": self._socket,
             "--bridge": self.bridge,
         }
-        (at / "none.json").write_text("{}")
+        (at / "daemon.json").write_text(self.config)
         (at / "pid").unlink(missing_ok=True)
         flags = [str(part) for option in options.items() for part in option]
         with (at / "log").open("ab") as log:
@@ -119,15 +121,16 @@ class PrivateEngine:
 
 
 @contextmanager
-def private_engine(directory: Path) -> Iterator[PrivateEngine]:
+def private_engine(directory: Path, config: str = "{}") -> Iterator[PrivateEngine]:
     """An engine for the length of the block; nothing of it is left."""
-    engine = PrivateEngine(directory)
+    engine = PrivateEngine(directory, config)
     engine.start()
     try:
         yield engine
     finally:
         _end(engine)
-        for folder in (directory, engine.sockets):
+        # One that remaps user ids puts a folder with their numbers beside.
+        for folder in (directory, engine.sockets, *engine.sockets.parent.glob(f"{engine.sockets.name}.*")):
             shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -1,12 +1,16 @@
 """On an engine of our own, where everything can be counted: what is left behind by all that can happen to a job."""
 
+import json
 import subprocess
+import tempfile
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import anyio
 import images
+import leftovers
 import pytest
 from private_engine import PrivateEngine, private_engine
 from registry import Registry
@@ -16,6 +20,9 @@ from runner_agent.bench import OpenBench
 from runner_protocol.results import FaultClass
 
 pytestmark = [pytest.mark.docker, pytest.mark.anyio]
+
+FIRST_ID = 1_000_000_000
+"""On the host, of the user ids that a remapped container has: far above those that a host gives away."""
 
 
 @pytest.fixture(scope="module")
@@ -127,3 +134,29 @@ async def test_where_the_file_system_refuses_a_quota_the_disk_is_watched(
     record = await bench.sh("dd if=/dev/zero of=x bs=1M count=4096", spec=spec(memory=512 << 20, disk=64 << 20))
     assert record.fault is not None
     assert record.fault.kind is FaultClass.DISK_LIMIT
+
+
+@pytest.fixture
+def remapped_engine() -> Iterator[PrivateEngine]:
+    """An engine whose containers have user ids of their own, in a folder that these may pass through."""
+    name = f"remap-{uuid.uuid4().hex[:8]}"
+    subprocess.run(["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", name], check=True)
+    ids = f"{FIRST_ID}-{FIRST_ID + 65535}"
+    try:
+        subprocess.run(["usermod", "--add-subuids", ids, "--add-subgids", ids, name], check=True)
+        with tempfile.TemporaryDirectory(prefix=f"engine-{leftovers.MARK}-", ignore_cleanup_errors=True) as folder:
+            Path(folder).chmod(0o711)
+            with private_engine(Path(folder), json.dumps({"userns-remap": name})) as engine:
+                yield engine
+    finally:
+        subprocess.run(["userdel", name], check=True)
+
+
+async def test_with_user_ids_remapped_a_job_runs_as_it_does_and_its_root_is_nobody_outside(
+    remapped_engine: PrivateEngine, bench_image: str
+) -> None:
+    bench = bench_on(remapped_engine, bench_image)
+    record = await bench.sh("id -u; cat /proc/self/uid_map; echo kept > file", file_paths=("file",))
+    assert (record.fault, record.stdout.text.split()) == (None, ["0", "0", str(FIRST_ID), "65536"])
+    assert [file.content for file in record.files] == ["kept\n"]
+    assert "userns" in (await bench.engine.facts()).security

@@ -312,6 +312,11 @@ def test_every_confinement_stands_in_the_body_of_every_container() -> None:
     }
 
 
+def test_a_quota_is_asked_for_where_the_file_system_could_have_one() -> None:
+    made = create.body(order(), Placement(), TERMS, network="none", cpus=4, quota=True)
+    assert made["HostConfig"] == body()["HostConfig"] | {"StorageOpt": {"size": str(SPEC.disk)}}
+
+
 def test_a_placement_is_taken_as_it_is_and_a_sandbox_by_its_runtime() -> None:
     placement = Placement(cgroup_parent="bench.slice", security_options=("seccomp={}",))
     host = body(placement, spec=spec(sandbox="gvisor"))["HostConfig"]

@@ -1,16 +1,18 @@
 """One iteration on a real engine: its command, its environment, its end, and the bench around it."""
 
+import contextlib
 import gc
 import threading
 import time
 from typing import Any
 
 import anyio
+import docker
 import images
 import pytest
 from agents import until
 from registry import Registry
-from workbench import Workbench, spec
+from workbench import Workbench, settings, spec
 
 from runner_agent.bench import Bench, Observation, OpenBench, Placement
 from runner_agent.containers import create
@@ -272,3 +274,24 @@ async def test_a_spec_that_this_host_cannot_give_is_refused_and_never_weakened(
     assert refused.value.fault.kind is FaultClass.SPEC_REFUSED
     (field,) = changes
     assert f"spec.{field}" in refused.value.fault.message
+
+
+class RuntimeBench(OpenBench):
+    """Asks the engine what it runs an iteration's container under."""
+
+    def __init__(self, identity: str) -> None:
+        super().__init__("a test")
+        self._identity = identity
+        self.runtime = ""
+
+    async def started(self, pid: int) -> None:
+        with contextlib.closing(docker.APIClient()) as client:
+            [found] = client.containers(filters={"label": f"{create.IDENTITY_LABEL}={self._identity}"})
+            self.runtime = client.inspect_container(found["Id"])["HostConfig"]["Runtime"]
+
+
+async def test_a_job_that_asks_for_a_sandbox_runs_under_its_runtime(bench_image: str) -> None:
+    bench = Workbench(bench_image, settings(sandboxes={"walled": "io.containerd.runc.v2"}))
+    looking = RuntimeBench(bench.settings.identity)
+    record = await bench.sh("sleep 1", bench=looking, spec=spec(sandbox="walled"))
+    assert (record.fault, looking.runtime) == (None, "io.containerd.runc.v2")

@@ -46,6 +46,14 @@ def test_help_needs_nothing_heavy() -> None:
     assert told.stdout == "[]\n"
 
 
+def test_the_daemon_loads_nothing_that_only_draws_or_computes() -> None:
+    code = "import sys; from runner_agent.__main__ import app; app(['run'], standalone_mode=False); print(*sys.modules)"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    loaded = {name.partition(".")[0] for name in told.stdout.split()}
+    assert {"httpx", "docker", "structlog"} < loaded
+    assert loaded & {"rich", "numpy", "scipy", "opentelemetry", "server_stub", "fastapi", "PIL"} == set()
+
+
 def test_a_wrong_setting_ends_with_78_and_one_sentence(tmp_path: Path, key_file: str) -> None:
     ended = agent("run", "--key-file", key_file, "--server", "nowhere", RUNNER_AGENT_STATE_DIR=str(tmp_path))
     assert (ended.returncode, ended.stdout) == (78, "")
