@@ -217,6 +217,16 @@ def test_the_pointer_shows_the_point_that_is_nearest(browser: Browser) -> None:
     assert re.search(r"Version [56] · commit 0", browser.text("#plot-tip"))
 
 
+def test_the_keyboard_keeps_its_point_while_the_pointer_rests(browser: Browser) -> None:
+    ActionChains(browser.driver).move_to_element(browser.one(".u-over")).perform()
+    browser.until(lambda: browser.one("#plot-ring").is_displayed(), "no point is shown")
+    pointed = re.findall(r"Version \d+", browser.text("#plot-tip"))
+    press(browser, *[Keys.ARROW_RIGHT] * 3, "+")
+    zoomed(browser)
+    said = re.findall(r"Version \d+", browser.text("#plot-said"))
+    assert re.findall(r"Version \d+", browser.text("#plot-tip")) == said != pointed
+
+
 def test_a_zoom_is_in_the_address_and_the_address_brings_it_back(browser: Browser) -> None:
     ActionChains(browser.driver).drag_and_drop_by_offset(browser.one(".u-over"), 150, 0).perform()
     picked = zoomed(browser)

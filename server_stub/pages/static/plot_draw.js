@@ -1,4 +1,4 @@
-// Draws series with uPlot: lines, boundaries as bands, alerts as triangles; zooming, moving, and the point that is looked at.
+// Draws series with uPlot: lines, and alerts as triangles; zooming, moving, and the point that is looked at.
 "use strict";
 
 const plotDraw = (() => {
@@ -51,24 +51,6 @@ const plotDraw = (() => {
     return [{ ...look, ...(byDate ? {} : versions), size: 34 }, ...of];
   }
 
-  // The edges that a band lies between: the limits that are wanted; the baseline stands in for the one that is not there.
-  function edgesOf(points, choice) {
-    const lower = choice.lower_boundary ? points.lower : null, upper = choice.upper_boundary ? points.upper : null;
-    return lower || upper ? { lower: lower ?? points.baseline, upper: upper ?? points.baseline, limits: [lower, upper] } : null;
-  }
-
-  // An edge with the corners alone: all iterations of a version share their limits, and a line needs the first and the last of them.
-  function cornersOf(xs, values) {
-    const x = [], y = [];
-    for (let at = 0; at < xs.length; at++) {
-      if (values[at] === null) continue;
-      const last = y.length - 1;
-      if (last > 0 && y[last] === values[at] && y[last - 1] === values[at]) x[last] = xs[at];
-      else { x.push(xs[at]); y.push(values[at]); }
-    }
-    return { x, y };
-  }
-
   class View {
     constructor(place, drawn, reports, choice, told) {
       Object.assign(this, { place, drawn, reports, choice, told, focus: null, plot: null });
@@ -78,7 +60,7 @@ const plotDraw = (() => {
     }
 
     make() {
-      const { units, scales } = scalesOf(this.drawn, this.choice, (scale) => this.limitsOn(scale));
+      const { units, scales } = scalesOf(this.drawn, this.choice, (scale) => plotBands.limitsOn(this, scale));
       const { xs, onto } = aligned(this.drawn);
       const data = [xs], series = [{}];
       this.units = units;
@@ -92,8 +74,7 @@ const plotDraw = (() => {
           scale: points.scale, spanGaps: true, show: !this.hidden.has(number), stroke: colour, dash,
           points: { size: 6, fill: colour, show: () => this.isSparse(points) },
         });
-        const edges = edgesOf(points, this.choice);
-        points.edges = edges && [edges.lower, edges.upper].map((values, side) => values && { ...cornersOf(points.x, values), isLimit: Boolean(edges.limits[side]) });
+        points.band = plotBands.bandOf(points, this.choice);
       });
       this.xs = xs;
       const only = xs.length === 1 || xs[0] === xs[xs.length - 1];
@@ -105,8 +86,9 @@ const plotDraw = (() => {
         ...this.size(), series, axes: axesOf(units, this.byDate), legend: { show: false }, padding: [12, 12, 0, 0],
         scales: { x: { time: this.byDate, range: () => this.window }, ...scales },
         cursor: { y: false, points: { show: false }, drag: { x: true, y: false, setScale: false }, bind: { mousedown: (_plot, _on, usual) => (event) => (event.shiftKey ? this.dragFrom(event) : usual(event)), dblclick: () => () => this.look(...this.all) } },
-        hooks: { setSelect: [() => this.pick()], setCursor: [(plot) => this.point(plot)], drawClear: [(plot) => { this.thin(plot); this.band(plot); }], draw: [(plot) => this.mark(plot)] },
+        hooks: { setSelect: [() => this.pick()], setCursor: [(plot) => this.point(plot)], drawClear: [(plot) => { this.thin(plot); this.within(plot, (_ctx, ratio) => plotBands.draw(this, plot, ratio)); }], draw: [(plot) => this.mark(plot)] },
       }, data, this.place);
+      this.plot.over.addEventListener("mousemove", () => { this.keyed = false; });
       this.plot.over.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
       for (const name of ["touchstart", "touchend", "touchcancel"]) this.plot.over.addEventListener(name, ({ touches }) => this.grab(touches), { passive: true });
       this.plot.over.addEventListener("touchmove", ({ touches }) => this.pull(touches), { passive: true });
@@ -147,8 +129,9 @@ const plotDraw = (() => {
 
     // While the plot moves under the pointer no other point is looked for: its text would be made anew for each frame.
     rest() {
+      const pointed = this.plot.cursor.left >= 0;
       clearTimeout(this.moving);
-      this.moving = setTimeout(() => { this.moving = 0; if (this.plot.cursor.left >= 0) this.point(this.plot); }, REST_MS);
+      this.moving = setTimeout(() => { this.moving = 0; if (pointed) this.point(this.plot); }, REST_MS);
     }
 
     pick() {
@@ -205,7 +188,7 @@ const plotDraw = (() => {
 
     point(plot) {
       const { left, top } = plot.cursor;
-      if (this.moving) return undefined;
+      if (this.moving || this.keyed) return undefined;
       if (left < 0) return this.setFocus(null);
       const x = plot.posToVal(left, "x");
       let best = null, least = NEAR_PX;
@@ -220,7 +203,9 @@ const plotDraw = (() => {
       return this.setFocus(best);
     }
 
+    // Said: the keyboard has chosen it, which a pointer that rests does not change.
     setFocus(focus, said = false) {
+      this.keyed = said;
       if (focus?.number === this.focus?.number && focus?.at === this.focus?.at && !said) return;
       this.focus = focus;
       this.told.point(focus && this.facts(), said);
@@ -273,8 +258,7 @@ const plotDraw = (() => {
       if (this.focus?.number === number) this.setFocus(null);
     }
 
-    // What uPlot does not draw: boundaries, alerts, and the report that a link leads to. Its own bands would be clipped by
-    // paths of thousands of corners, which takes a browser without a graphics card longer than all the rest.
+    // What uPlot does not draw: boundaries, alerts, and the report that a link leads to.
     within(plot, draw) {
       const { left, top, width, height } = plot.bbox;
       plot.ctx.save();
@@ -283,52 +267,6 @@ const plotDraw = (() => {
       plot.ctx.clip();
       draw(plot.ctx, devicePixelRatio);
       plot.ctx.restore();
-    }
-
-    // The part of an edge that is seen, from the last corner before to the first one after; one corner for each pixel will do.
-    * along(plot, { x, y }, scale) {
-      const [from, to] = this.window;
-      let before = -Infinity;
-      for (let at = Math.max(0, plotData.indexNear(x, from) - 1); at < x.length && !(x[at - 1] > to); at++) {
-        const left = plot.valToPos(x[at], "x", true);
-        if (left - before < 1 && at < x.length - 1) continue;
-        before = left;
-        yield [left, plot.valToPos(y[at], scale, true)];
-      }
-    }
-
-    band(plot) {
-      this.within(plot, (ctx, ratio) => this.drawn.forEach((points, number) => {
-        if (!points.edges || this.hidden.has(number)) return;
-        const { colour } = points, edges = points.edges.map((edge) => edge && [...this.along(plot, edge, points.scale)]);
-        const trace = (corners) => corners.forEach(([left, top]) => ctx.lineTo(left, top));
-        if (edges[0]?.length && edges[1]?.length) {
-          ctx.beginPath();
-          trace(edges[0]);
-          trace(edges[1].reverse());
-          ctx.fillStyle = `${colour}22`;
-          ctx.fill();
-        }
-        Object.assign(ctx, { strokeStyle: `${colour}99`, lineWidth: ratio });
-        ctx.setLineDash([4 * ratio, 4 * ratio]);
-        edges.forEach((corners, side) => {
-          if (!points.edges[side]?.isLimit) return;
-          ctx.beginPath();
-          trace(corners);
-          ctx.stroke();
-        });
-      }));
-    }
-
-    // The limits that are seen: an axis has room for them.
-    * limitsOn(scale) {
-      const [from, to] = this.window;
-      for (const [number, points] of this.drawn.entries()) {
-        if (points.scale !== scale || this.hidden.has(number)) continue;
-        for (const { x, y } of (points.edges ?? []).filter(Boolean)) {
-          for (let at = plotData.indexNear(x, from); x[at] <= to; at++) if (x[at] >= from) yield y[at];
-        }
-      }
     }
 
     mark(plot) {
@@ -381,5 +319,5 @@ const plotDraw = (() => {
     }
   }
 
-  return { View, lookOf, edgesOf, style };
+  return { View, lookOf, style };
 })();

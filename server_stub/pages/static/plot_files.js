@@ -59,7 +59,7 @@ const plotFiles = (() => {
   }
 
   function drawSeries(out, view, points, { colour, dash }, path) {
-    const edges = plotDraw.edgesOf(points, view.choice);
+    const edges = plotBands.edgesOf(points, view.choice);
     if (edges?.lower && edges.upper) out.push(`<path d="M${[...path(points, edges.upper), ...path(points, edges.lower).reverse()].join("L")}Z" fill="${colour}" fill-opacity="0.13"/>`);
     for (const limit of edges?.limits ?? []) if (limit) out.push(`<path d="M${path(points, limit).join("L")}" stroke="${colour}" stroke-opacity="0.6" stroke-dasharray="4 4"/>`);
     out.push(`<path d="M${path(points, points.value).join("L")}" stroke="${colour}" stroke-width="1.6" stroke-dasharray="${dash.join(" ")}"/>`);
