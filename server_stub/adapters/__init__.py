@@ -61,7 +61,7 @@ FORMATS: Final[dict[str, Format]] = {
     Adapter.JS_TIME: Format("console_time", NEITHER, "ended", "read_firefox"),
     NODE_TIME: Format("console_time", NEITHER, ": ", "read_node"),
     Adapter.JS_VITEST: Format("vitest", EITHER),
-    Adapter.PYTHON_ASV: Format("asv", MEDIAN, "· "),
+    Adapter.PYTHON_ASV: Format("asv", MEDIAN, "·"),
     Adapter.PYTHON_PYTEST: Format("pytest_benchmark", EITHER),
     Adapter.RUBY_BENCHMARK: Format("ruby", NEITHER, "real"),
     Adapter.SHELL_HYPERFINE: Format("hyperfine", EITHER),

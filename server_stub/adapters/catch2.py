@@ -37,8 +37,9 @@ def _benchmarks(lines: list[str]) -> Iterator[tuple[str, Metric]]:
     means_only = False
     for at, line in enumerate(lines):
         if line == RULE:
-            test_case = _test_case(lines, at) or test_case
             means_only = at > 0 and _HEAD_OF_MEANS.fullmatch(lines[at - 1]) is not None
+            # Below a table's head stand rows, even when the next rule is as near as the end of a name.
+            test_case = (not means_only and _test_case(lines, at)) or test_case
         elif test_case and (row := _COUNTED.search(line)):
             found = _mean(row) if means_only else _analysed(row, lines[at + 1 : at + 3])
             if found:

@@ -14,7 +14,7 @@ from server_stub.metrics import Adapter, Average, Metric, Mismatch, Results
 
 _ROW: Final = re.compile(
     rf"^([^ \t\n]++){BLANKS}{WHOLE}{BLANKS}{NUMBER_OR_POWER}{BLANKS}{ANY_UNIT}/op"
-    rf"(?:[ \t]*+|{BLANKS}([0-9.,]++[ \t].*))$",
+    rf"(?:[ \t]*+|{BLANKS}([0-9.,]++(?:[eE][+-]?[0-9]{{1,2}}+)?+[ \t].*))$",
     re.MULTILINE,
 )
 _FURTHER: Final = re.compile(rf"{NUMBER_OR_POWER}{BLANKS}([!-~]{{1,64}}+)(?![^ \t])")

@@ -14,11 +14,10 @@ NO_DOCUMENT: Final = "does not begin with { or ["
 
 # The control sequences of ECMA-48: colours and cursor moves (CSI), titles and links (OSC), character sets, the rest.
 # Every branch is bounded by the next escape, so a text full of unfinished sequences is still read in one pass.
-_ESCAPES: Final = re.compile(
-    r"\x1b(?:\[[0-?]*+[ -/]*+[@-~]|\][^\x07\x1b]*+(?:\x07|\x1b\\)|[ -/]++[0-~]|[0-Z\\^-~])",
-)
-_CONTROLS: Final = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]++")
-_CARRIAGE_RETURNS: Final = re.compile(r"\r++\n?")
+# These three are compiled when they are first needed: most texts are plain.
+_ESCAPES: Final = r"\x1b(?:\[[0-?]*+[ -/]*+[@-~]|\][^\x07\x1b]*+(?:\x07|\x1b\\)|[ -/]++[0-~]|[0-Z\\^-~])"
+_CONTROLS: Final = r"[\x00-\x09\x0b-\x1f\x7f]++"
+_CARRIAGE_RETURNS: Final = r"\r++\n?"
 
 _DOCUMENT: Final = re.compile(r"[ \t\r\n]*+[{\[]")
 
@@ -42,9 +41,9 @@ class Source:
         """
         text = self.text
         if "\r" in text:
-            text = _CARRIAGE_RETURNS.sub("\n", text)
+            text = re.sub(_CARRIAGE_RETURNS, "\n", text)
         if "\x1b" in text:
-            text = _ESCAPES.sub("", text)
+            text = re.sub(_ESCAPES, "", text)
         return text
 
     def chunks(self) -> Iterator[str]:
@@ -53,18 +52,17 @@ class Source:
         What a reader makes of one chunk and then drops is memory for the next one: it stays in the cache, and no new
         page has to be asked of the kernel. That is worth more than the work on the pattern.
         """
-        text = "\n" + self.lines
-        start = 0
-        while start < len(text):
-            end = text.find("\n", start + CHUNK_LENGTH)
-            end = len(text) if end < 0 else end
+        text = self.lines
+        end = _line_end(text, CHUNK_LENGTH)
+        yield "\n" + text[:end]
+        while end < len(text):
+            start, end = end, _line_end(text, end + CHUNK_LENGTH)
             yield text[start:end]
-            start = end
 
     @cached_property
     def printable(self) -> str:
         """The text without colours, tabs, CRs and other control characters; only LF ends a line."""
-        return _CONTROLS.sub("", _ESCAPES.sub("", self.text))
+        return re.sub(_CONTROLS, "", re.sub(_ESCAPES, "", self.text))
 
     @cached_property
     def is_document(self) -> bool:
@@ -95,6 +93,11 @@ class Source:
     def whole_document(self) -> Any:
         """The JSON value of the text with its samples. Raises NotJson."""
         return self.document if len(self.skeleton) == len(self.text) else _value(*_parsed(self.text))
+
+
+def _line_end(text: str, at: int) -> int:
+    end = text.find("\n", at)
+    return len(text) if end < 0 else end
 
 
 def _parsed(text: str) -> tuple[Any, str | None]:

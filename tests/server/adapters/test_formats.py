@@ -14,6 +14,7 @@ from server_stub.metrics import Adapter, Average, Metric, Mismatch, Results
 RULE = "-" * 79
 CATCH2_HEAD = f"{RULE}\nCase\n{RULE}\n"
 CATCH2_ROWS = "Fib 10   100  208  7.1 ms \n  344 ns  341 ns  349 ns \n  19 ns  11 ns  29 ns \n"
+CATCH2_MEANS = f"a.cpp:1\n...\n\nbenchmark name   samples   iterations   mean\n{RULE}\n"
 RUBY_HEAD = "       user     system      total        real\n"
 GUNGRAUN = "a::b::c x\n  Instructions: 1|N/A (***)\n"
 
@@ -33,12 +34,23 @@ LINES: list[tuple[str, str, dict[str, Any]]] = [
         {"é" * 512: (1, 0, 2)},
     ),
     ("rust_bench", "test a ... bench: 1 m/iter (+/- 1)\ntest b ... bench: 1 ms/iter (+/- 1)", {"b": (1e6, 0, 2e6)}),
+    (
+        "rust_bench",
+        "test a\nb ... bench: 1 ns/iter (+/- 1)\ntest\tc  ...  bench: 2 ns/iter (+/-  1)\n",
+        {"c": (2, 1, 3)},
+    ),
+    (
+        "rust_bench",
+        "test /iter ... bench: 3 ns/iter (+/- 1)\ntest a ... bench: 1 ns/iter (+/- 1)",
+        {"/iter": (3, 2, 4), "a": (1, 0, 2)},
+    ),
     ("rust_criterion", "a  b time: [1 ns 2 us 3 ms]\n", {"a  b": (2000, 1, 3e6)}),
     ("rust_criterion", " name \n   time: [1 ps 2 ps 3 ps]\n", {" name ": (0.002, 0.001, 0.003)}),
     ("rust_criterion", "uptime: [1 ns 2 ns 3 ns]\nx\ttime: [1 ns 2 ns 3 ns]\n", {"x": (2, 1, 3)}),
     ("go_bench", "A 1 2.5 s/op\nB 1 1e+06 ns/op \t\n", {"A": 2.5e9, "B": 1e6}),
     ("go_bench", "A 99999999999999999999 2 ns/op\nB 18446744073709551615 2 ns/op\n", {"B": 2}),
     ("go_bench", "A 1 2 ns/op extra\nB 1 2 ns/op 3 extra\n", {"B": {"latency": 2, "extra": 3}}),
+    ("go_bench", "A 1 2 ns/op 1e+06 w/op\n", {"A": {"latency": 2, "w/op": 1e6}}),
     ("go_bench", "A 1 2 ns/op 3.5 µwidgets 4 B/op\n", {"A": {"latency": 2, "B/op": 4}}),
     ("dart_benchmark_harness", " log A(RunTime):1.5 us. \n(RunTime): 2 us.\n", {"log A": 1500}),
     ("dart_benchmark_harness", "A(RunTime): B(RunTime): 1 us.\nC(RunTime): 1 us.", {"C": 1000}),
@@ -51,9 +63,16 @@ LINES: list[tuple[str, str, dict[str, Any]]] = [
     ("python_asv", "[1%] ··\x1b[0m· a 1±0ms\x1b[0m\n", {"a": (1e6, 1e6, 1e6)}),
     ("python_asv", "[1%] ·\x1b[0m b 1±0s\n", {"b": (1e9, 1e9, 1e9)}),
     ("python_asv", "[1%] · a 1±0m\n", {"a": (60e9, 60e9, 60e9)}),
+    ("python_asv", "[ 1%]\t·\ta  1±0ns\n", {"a": (1, 1, 1)}),
     ("ruby_benchmark", f"{RUBY_HEAD}a: 1 1 1 ( 2.0)\nnoise\nb: 1 1 1 ( 2.0)\n", {"a:": 2e9}),
     ("ruby_benchmark", f"{RUBY_HEAD}a 1 1 1 (100.5)\n\n 1 1 1 ( 1.0)\nb 1 1 1 ( 2.0)", {"a": 100.5e9, "b": 2e9}),
+    ("ruby_benchmark", f"{RUBY_HEAD}a 1 1 1 ( 1.0)\n{RUBY_HEAD}b 1 1 1 ( 2.0)", {"a": 1e9, "b": 2e9}),
     ("cpp_catch2", CATCH2_HEAD + CATCH2_ROWS, {"Case: Fib 10": (344, 325, 363)}),
+    (
+        "cpp_catch2",
+        2 * f"{CATCH2_HEAD}{CATCH2_MEANS}Fib  100  208  7.1 ms \n\n\n",
+        {"Case: Fib": 7.1e6},
+    ),
     ("cpp_catch2", CATCH2_ROWS + CATCH2_HEAD + CATCH2_ROWS, {"Case: Fib 10": (344, 325, 363)}),
     (
         "cpp_catch2",
