@@ -59,6 +59,8 @@ class Passage:
     foreign_early_ns: int | None = None
     """The same, while the engine started the container."""
     own_ns: int | None = None
+    idle_ns: int | None = None
+    """For which nobody ran on the held CPUs: there was nothing to do, or the CPU was not there."""
     steal_ns: int | None = None
     throttled_ns: int | None = None
     cpu_wait_ns: int | None = None
@@ -101,6 +103,7 @@ def passage(before: Reading, started: Reading | None, after: Reading, *, cpus: i
         clock_skew_ppm=clock_skew_ppm(before, after),
         partition_lost=None if word is None else next((found or "nothing" for found in words if found != word), None),
         own_ns=difference(before.own_ns, after.own_ns),
+        idle_ns=idle_ns(first, after, cpus),
         steal_ns=difference(first.steal_ns, after.steal_ns),
         throttled_ns=difference(before.throttled_ns, after.throttled_ns),
         cpu_wait_ns=difference(first.cpu_wait_ns, after.cpu_wait_ns),
@@ -121,6 +124,12 @@ def foreign_ns(before: Reading, after: Reading) -> int | None:
     """Run time on the held CPUs that was not the benchmark's. A little below zero is the clocks' skew: zero."""
     ran, own = difference(before.ran_ns, after.ran_ns), difference(before.own_ns, after.own_ns)
     return None if ran is None or own is None else max(0, ran - own)
+
+
+def idle_ns(before: Reading, after: Reading, cpus: int) -> int | None:
+    """Time of the held CPUs in which nobody ran; unknown where run time is counted in coarse steps."""
+    ran = difference(before.ran_ns, after.ran_ns)
+    return None if ran is None or after.ran_step_ns else max(0, cpus * (after.at_ns - before.at_ns) - ran)
 
 
 def clock_skew_ppm(before: Reading, after: Reading) -> float | None:

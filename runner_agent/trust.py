@@ -118,8 +118,9 @@ def _foreign(seen: Passage, limits: Limits) -> Iterator[Reason]:
 
 
 def _steal(seen: Passage, limits: Limits) -> Iterator[Reason]:
-    # One tick alone may have been gathered over a long time before.
-    if seen.steal_ns is not None and seen.steal_ns > TICK_NS:
+    # One tick alone may have been gathered over a long time before. It counts where about as much is missing here.
+    missing = seen.idle_ns is not None and TICK_NS / 2 <= seen.idle_ns <= 2 * TICK_NS
+    if seen.steal_ns is not None and (seen.steal_ns > TICK_NS or missing):
         yield from _share(seen, seen.steal_ns, limits.steal_share, "steal", "the hypervisor took the CPU")
 
 

@@ -15,13 +15,14 @@ KEPT = ROOT / ".cache" / "trust"
 PICTURES = ROOT / "docs" / "pictures"
 QUIET, DISTURBED, BAND, LINE = "#2a6fb0", "#d9822b", "#dddddd", "#999999"
 WIDTH, LEFT, RIGHT, ROW = 760, 28, 12, 96
-SECONDS = 12.0
+SECONDS = 4.0
 """Of each condition, from its beginning."""
 SHOWN = {
-    "quiet": "nobody beside",
-    "bursts": "bursts of 4 to 8 ms, same CPU",
-    "spinner": "a loop, same CPU",
-    "memory": "a memory streamer, other CPU",
+    # The condition, the work that is shown, and what stands above it.
+    "quiet": ("alu", "arithmetic, nobody beside"),
+    "bursts": ("alu", "arithmetic, bursts of 4 to 8 ms on the same CPU"),
+    "spinner": ("alu", "arithmetic, a loop on the same CPU"),
+    "memory": ("memory", "copies of memory, a memory streamer on another CPU"),
 }
 LOW, HIGH = 0.8, 2.4
 """What lies beyond is drawn on the edge. In quiet medians."""
@@ -55,29 +56,20 @@ def line(x: float, y: float, to_x: float, to_y: float) -> str:
 
 def verdicts(kept: dict[str, Any]) -> str:
     """A row for each condition: when an iteration was, how long it took, what was said of it, and when bursts were."""
-    seen = kept["seen"]
-    usual = {
-        work: statistics.median(
-            each["wall_ns"] for each in seen if (each["condition"], each["work"]) == ("quiet", work)
-        )
-        for work in ("alu", "memory")
-    }
-    body = text(
-        8, 18, "each dot one iteration: how long it took, in quiet medians of the same work, over the time when it"
-    )
+    body = text(8, 18, "each dot one iteration: how long it took, in quiet medians of the same work")
     body += text(42, 34, "called quiet") + text(142, 34, "called disturbed")
     body += dots([(32, 30)], QUIET, 7) + dots([(134, 30)], DISTURBED, 7)
-    body += f'<rect x="246" y="24" width="20" height="12" fill="{BAND}"/>'
-    body += text(272, 34, "a burst of the neighbour, from its own record")
-    for place, (name, words) in enumerate(SHOWN.items()):
-        rows = [each for each in seen if each["condition"] == name and each["work"] in usual]
-        body += _row(words, rows, kept["bursts"][name], usual, 46 + place * ROW)
+    body += f'<rect x="256" y="24" width="20" height="12" fill="{BAND}"/>'
+    body += text(282, 34, "a burst of the neighbour, from its own record")
+    for place, (condition, (work, words)) in enumerate(SHOWN.items()):
+        those = [each for each in kept["seen"] if each["work"] == work]
+        usual_ns = statistics.median(each["wall_ns"] for each in those if each["condition"] == "quiet")
+        rows = [each for each in those if each["condition"] == condition]
+        body += _row(words, rows, kept["bursts"][condition], usual_ns, 46 + place * ROW)
     return svg(46 + len(SHOWN) * ROW + 18, body + text(LEFT, 46 + len(SHOWN) * ROW + 10, f"{SECONDS:.0f} seconds"))
 
 
-def _row(
-    words: str, seen: Sequence[dict[str, Any]], bursts: Sequence[Point], usual: dict[str, float], top: float
-) -> str:
+def _row(words: str, seen: Sequence[dict[str, Any]], bursts: Sequence[Point], usual_ns: float, top: float) -> str:
     origin: int = seen[0]["begin_ns"]
 
     def x(ns: float) -> float:
@@ -101,7 +93,7 @@ def _row(
     body += line(LEFT, y(1), WIDTH - RIGHT, y(1)) + line(LEFT, y(2), WIDTH - RIGHT, y(2))
     for word, colour in (("quiet", QUIET), ("disturbed", DISTURBED)):
         those = [each for each in seen if each["word"] == word and each["begin_ns"] < until]
-        body += dots(((x(each["begin_ns"]), y(each["wall_ns"] / usual[each["work"]])) for each in those), colour)
+        body += dots(((x(each["begin_ns"]), y(each["wall_ns"] / usual_ns)) for each in those), colour)
     return body
 
 
@@ -123,11 +115,14 @@ def comparisons(found: dict[str, Any]) -> str:
     body += text(
         8, 130, "A + 3 % against A, 30 pairs, nobody beside: the ratio with its 95 % interval, each line one trial"
     )
-    for place, each in enumerate(found["tests"]):
-        y, colour = top + place * 5, QUIET if each["found"] else DISTURBED
+    tests = sorted(found["tests"], key=lambda each: str(each["work"]))
+    for place, each in enumerate(tests):
+        y, colour = top + place * 6, QUIET if each["found"] else DISTURBED
+        if place == 0 or tests[place - 1]["work"] != each["work"]:
+            body += text(8, y + 4, {"alu": "arithmetic", "memory": "copies"}[each["work"]])
         body += f'<path stroke="{colour}" d="M{_at(each["lower"]):.1f} {y}H{_at(each["upper"]):.1f}"/>'
         body += dots([(_at(each["ratio"]), y)], colour)
-    bottom = top + 5 * len(found["tests"])
+    bottom = top + 6 * len(tests)
     body += line(_at(1), top - 8, _at(1), bottom) + line(_at(1.03), top - 8, _at(1.03), bottom)
     body += text(_at(1) - 4, bottom + 14, "1") + text(_at(1.03) - 12, bottom + 14, "1.03")
     body += text(8, bottom + 14, "orange: not told from chance")

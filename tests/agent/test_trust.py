@@ -17,6 +17,7 @@ DISTURBED: list[tuple[str, dict[str, Any], list[str]]] = [
     ("a thread is elsewhere", {"misplaced": ("sh (0-1)",)}, ["misplaced"]),
     ("others ran", {"foreign_ns": 20_000_000}, ["foreign_cpu"]),
     ("the hypervisor took it", {"steal_ns": 20_000_000}, ["steal"]),
+    ("a tick that is missing", {"wall_ns": 100_000_000, "steal_ns": 10_000_000, "idle_ns": 9_000_000}, ["steal"]),
     ("a quota", {"throttled_ns": 1}, ["throttled"]),
     ("memory was short", {"memory_wait_ns": 11_000_000}, ["memory_wait"]),
     ("it swapped", {"swapped_pages": 1}, ["swap"]),
@@ -42,6 +43,8 @@ FINE: list[tuple[str, dict[str, Any]]] = [
     ("a slewed clock", {"clock_skew_ppm": 500.0}),
     ("no steal is told", {"steal_ns": None}),
     ("a single tick of steal", {"wall_ns": 100_000_000, "steal_ns": 10_000_000}),
+    ("a tick from before", {"wall_ns": 100_000_000, "steal_ns": 10_000_000, "idle_ns": 100_000}),
+    ("a tick beside much sleep", {"wall_ns": 100_000_000, "steal_ns": 10_000_000, "idle_ns": 50_000_000}),
 ]
 
 

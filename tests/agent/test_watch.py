@@ -1,6 +1,7 @@
 """The kernel's counters: files as they were recorded, read through descriptors that are kept."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -149,7 +150,14 @@ def test_what_the_engine_did_while_it_started_the_container_is_told_apart() -> N
     after = reading(1100, ran_ns=1_090_000_000, own_ns=1_010_000_000, partition="root")
     seen = passage(before, started, after, cpus=1, word="root")
     assert (seen.wall_ns, seen.foreign_ns, seen.foreign_early_ns) == (1_000_000_000, 10_000_000, 70_000_000)
+    assert seen.idle_ns == 0
     assert seen.partition_lost is None
+
+
+def test_time_in_which_nobody_ran_is_told_where_it_is_counted_finely() -> None:
+    before, after = reading(0, ran_ns=0), reading(100, ran_ns=150_000_000)
+    assert passage(before, None, after, cpus=2, word=None).idle_ns == 50_000_000
+    assert passage(before, None, replace(after, ran_step_ns=counters.TICK_NS), cpus=2, word=None).idle_ns is None
 
 
 def test_what_the_hypervisor_took_before_the_command_ran_is_not_held_against_it() -> None:
