@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from server_stub.adapters import parse
-from server_stub.metrics import Adapter, Average, Metric, Mismatch, Results
+from server_stub.fold import fold
+from server_stub.metrics import Adapter, Average, Fold, Metric, Mismatch, Results
 
 COLLECTION = Path(__file__).parents[4] / "shared" / "data" / "adapters"
 EXPECTED_SUFFIX = ".expected.json"
@@ -21,6 +22,7 @@ CASES = [
     path.relative_to(COLLECTION).as_posix().removesuffix(EXPECTED_SUFFIX)
     for path in sorted(COLLECTION.rglob(f"*{EXPECTED_SUFFIX}"))
 ]
+FOLDS = [path.name for path in sorted(COLLECTION.glob("fold/*.json"))]
 LONE_CR = re.compile(r"\r(?!\n)")
 
 
@@ -44,6 +46,20 @@ def test_a_case_reads_the_same_through_its_group_and_magic(case: str) -> None:
         # Where the reference refuses a whole text that we read, each group that has the format reads it too.
         late = expected.get("upstream_oddity") and relation == "none" and benchmarks_of(outcome) == benchmarks_of(named)
         assert late or relation_of(outcome, named) == relation, (other, outcome)
+
+
+@pytest.mark.parametrize("case", FOLDS)
+def test_several_strings_of_the_collection_fold_as_expected(case: str) -> None:
+    expected = json.loads((COLLECTION / "fold" / case).read_text(encoding="utf-8"))
+    outcomes = [parse(Adapter(expected["adapter"]), text, average_of(expected)) for text in expected["results"]]
+    read = [outcome for outcome in outcomes if isinstance(outcome, Results)]
+    if expected["expect"] == "none":
+        assert len(read) < len(outcomes)
+        return
+    for how, benchmarks in expected["folds"].items():
+        folded = fold(read, Fold(how))
+        assert folded is not None
+        assert agrees(folded, {"expect": "results", "benchmarks": benchmarks}), (how, folded)
 
 
 def average_of(setting: dict[str, Any]) -> Average | None:

@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 
-def read_file(*arguments: str | Path) -> tuple[int, str, str]:
+def read_file(*arguments: str | Path, piped: str = "") -> tuple[int, str, str]:
     command = [sys.executable, "-m", "server_stub.adapters", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, input=piped, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -25,6 +25,13 @@ def test_a_mismatch_is_one_line_on_standard_error(tmp_path: Path) -> None:
     output.write_text("nothing\n")
     assert read_file("go_bench", output) == (1, "", "go_bench: no '/op' in the text\n")
     assert read_file("rust_iai", output, "mean") == (1, "", "rust_iai: gives no mean\n")
+
+
+def test_a_pipe_and_an_empty_file_are_read_too(tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.touch()
+    assert read_file("json", "/dev/stdin", piped='{"a": {}}') == (0, '{"a":{}}', "")
+    assert read_file("json", empty) == (1, "", "json: does not begin with { or [\n")
 
 
 def test_a_wrong_command_is_answered_with_the_usage() -> None:
