@@ -109,16 +109,13 @@ async def process_completed_job(database: Database, job_uuid: UUID) -> None:
 
 
 def _finished(tx: Tx, job_uuid: UUID) -> Finished:
-    job = jobs.by_uuid(tx, job_uuid)
-    if job is None:
-        raise NotFoundError(f"there is no job {job_uuid}")
-    request = jobs.request_of(tx, job["id"])
+    job = outputs.unparsed(tx, job_uuid)
     return Finished(
         job=job,
         report=reports.by_id(tx, job["report_id"]),
-        work=Work.model_validate_json(request["work"]),
-        settings=json.loads(request["settings"]),
-        sent=outputs.stored_report(tx, job_uuid),
+        work=Work.model_validate_json(job["work"]),
+        settings=json.loads(job["settings"]),
+        sent=job.pop("report"),
     )
 
 

@@ -1,6 +1,7 @@
 """`serve`: one server process, from its settings to its last answered poll."""
 
 import asyncio
+import gc
 import signal
 from types import FrameType
 from typing import Any
@@ -71,6 +72,9 @@ def serve(settings: Settings) -> None:
             timeout_graceful_shutdown=SHUTDOWN_S_MAX,
         )
         server = Server(config, state)
+        # What has been imported stays: looking through all of it for garbage again and again held answers up.
+        gc.collect()
+        gc.freeze()
         # uvicorn raises the signal again once it has shut down; with ours in place that is the end of it.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: None)

@@ -10,6 +10,7 @@ from server_stub.queries import MachineListing
 from server_stub.store.jobs import within
 from server_stub.store.lists import Part, machines
 from server_stub.store.paging import Page, Where
+from server_stub.store.sessions import BESIDE, SEEN
 from server_stub.store.tx import Row, Tx
 from server_stub.waiting import RunnerFacts, RunnerState, Waiting, runner_state, why_waiting
 
@@ -19,8 +20,8 @@ _JOB = (
 )
 
 _RUNNERS = (
-    "SELECT r.*, s.seen_ms, s.agent, s.state AS said, j.uuid AS job_uuid, j.progress AS job_progress FROM runner r"
-    " LEFT JOIN runner_session s ON s.runner_id = r.id"
+    f"SELECT r.*, {SEEN} AS seen_ms, s.agent, s.state AS said, j.uuid AS job_uuid, j.progress AS job_progress"
+    f" FROM runner r {BESIDE}"
     f" LEFT JOIN job j ON j.runner_id = r.id AND j.state IN {within(LEASED)}"
 )
 
@@ -29,7 +30,7 @@ _RUNNERS = (
 _FACTS = (
     "CASE WHEN r.drained_ms IS NULL THEN 0 ELSE 1 END AS drained, CASE WHEN j.id IS NULL THEN 0 ELSE 1 END AS held,"
     " CASE WHEN s.state IS NULL OR s.state LIKE '%\"blocked\":[]%' THEN 0 ELSE 1 END AS blocked,"
-    " CASE WHEN s.seen_ms < :lost_before THEN 1 WHEN s.seen_ms IS NULL THEN NULL ELSE 0 END AS silent"
+    f" CASE WHEN {SEEN} < :lost_before THEN 1 WHEN s.seen_ms IS NULL THEN NULL ELSE 0 END AS silent"
 )
 
 
@@ -77,7 +78,7 @@ def runner_states(tx: Tx, lost_ms: int, *, spec_id: int | None = None) -> Counte
     where = "" if spec_id is None else "JOIN runner_spec x ON x.runner_id = r.id AND x.spec_id = :spec "
     rows = tx.all(
         f"SELECT drained, held, blocked, silent, COUNT(*) AS runners FROM (SELECT {_FACTS} FROM runner r"
-        f" {where}LEFT JOIN runner_session s ON s.runner_id = r.id"
+        f" {where}{BESIDE}"
         f" LEFT JOIN job j ON j.runner_id = r.id AND j.state IN {within(LEASED)} WHERE r.archived_ms IS NULL) facts"
         " GROUP BY drained, held, blocked, silent",
         lost_before=now_ms - lost_ms,

@@ -30,11 +30,27 @@ def stored_report(tx: Tx, uuid: UUID) -> RunReport:
     return report
 
 
+def unparsed(tx: Tx, uuid: UUID) -> Row:
+    """A job's row with its `work`, its `settings` and its `report`. Raises `NotFoundError` where none is stored."""
+    row = tx.one(
+        "SELECT j.*, q.work, q.settings, o.report FROM job j JOIN job_request q ON q.job_id = j.id"
+        " JOIN job_output o ON o.job_id = j.id WHERE j.uuid = :uuid",
+        uuid=str(uuid),
+    )
+    if row is None:
+        raise NotFoundError(f"job {uuid}: no report is stored")
+    return row | {"report": _read(row["report"])}
+
+
+def _read(compressed: bytes) -> RunReport:
+    return RunReport.model_validate_json(zlib.decompress(compressed))
+
+
 def find_report(tx: Tx, uuid: UUID) -> RunReport | None:
     """The report of a job, where one is stored."""
     sql = "SELECT o.report FROM job_output o JOIN job j ON j.id = o.job_id WHERE j.uuid = :uuid"
     compressed = tx.value(sql, uuid=str(uuid))
-    return None if compressed is None else RunReport.model_validate_json(zlib.decompress(compressed))
+    return None if compressed is None else _read(compressed)
 
 
 def sizes(tx: Tx, job_id: int, attempt: int) -> tuple[int, int]:

@@ -29,8 +29,9 @@ CONNECTIONS = 12
 COPIED_MIN = 100
 """Rows from which on COPY is worth its two round trips: it spares the server parsing a parameter for each value."""
 WAIT_S_MAX = 10.0
-BEGIN = "BEGIN; SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT) AS now"
-TOGETHER = f"BEGIN; SET LOCAL lock_timeout = '500ms'; {BEGIN.partition('; ')[2]}"
+_NOW = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT) AS now"
+ALONE = f"BEGIN; {_NOW}"
+TOGETHER = f"BEGIN; SET LOCAL lock_timeout = '500ms'; {_NOW}"
 """A shared transaction waits for no lock as long as PostgreSQL needs to notice a deadlock (1 s)."""
 RELISTEN_S = 1.0
 HEAR_S = 0.2
@@ -52,7 +53,7 @@ class _StaleError(psycopg.OperationalError):
 
 
 class _ApartError(Exception):
-    """The functions of a group cannot share a transaction: one of them failed after it had changed something."""
+    """The functions of a group cannot share a transaction: one of them spoiled it."""
 
 
 class PostgresTx(Tx):
@@ -63,14 +64,15 @@ class PostgresTx(Tx):
     def __init__(self, connection: psycopg.Connection[Row], now_ms: int = 0) -> None:
         super().__init__()
         self._connection = connection
+        self._cursor = connection.cursor()
         self._now_ms = now_ms
 
     def now_ms(self) -> int:
         return self._now_ms  # One moment for a whole transaction.
 
-    def begin(self, words: str = BEGIN) -> None:
+    def begin(self, words: str = ALONE) -> None:
         """Start it and read the clock, in one round trip."""
-        cursor = self._connection.execute(words.encode(), prepare=False)
+        cursor = self._cursor.execute(words.encode(), prepare=False)
         while cursor.nextset():
             pass
         self._now_ms = int(cursor.fetchall()[0]["now"])
@@ -83,15 +85,15 @@ class PostgresTx(Tx):
         """Say what there is to say and end it, in one round trip."""
         said = [psycopg.sql.SQL("pg_notify({}, {})").format(*notice) for notice in dict.fromkeys(self.notices)]
         words = psycopg.sql.SQL("SELECT {};").format(psycopg.sql.SQL(", ").join(said)) if said else psycopg.sql.SQL("")
-        self._connection.execute(words + psycopg.sql.SQL("COMMIT"), prepare=False)
+        self._cursor.execute(words + psycopg.sql.SQL("COMMIT"), prepare=False)
 
     def _fetch(self, sql: str, parameters: Any) -> list[Row]:
-        cursor = self._connection.execute(sql, parameters)
+        cursor = self._cursor.execute(sql, parameters)
         # Not `description`: that describes every column of every answer.
         return cursor.fetchall() if cursor.pgresult is not None and cursor.pgresult.nfields else []
 
     def _execute(self, sql: str, parameters: Any) -> int:
-        return self._connection.execute(sql, parameters).rowcount
+        return self._cursor.execute(sql, parameters).rowcount
 
     def _list(self, values: Sequence[Any]) -> list[Any]:
         return list(values)

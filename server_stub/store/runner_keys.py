@@ -8,6 +8,7 @@ from server_stub.actors import KEY_CHARACTERS, RUNNER_KEY_PREFIX
 from server_stub.errors import UnauthorizedError
 from server_stub.store.fresh import fresh_key, sha256_of
 from server_stub.store.jobs import within
+from server_stub.store.sessions import BESIDE, SEEN
 from server_stub.store.tx import Row, Tx
 
 _KEY = re.compile(rf"{RUNNER_KEY_PREFIX}[0-9A-Za-z]{{{KEY_CHARACTERS}}}")
@@ -51,9 +52,7 @@ def authenticate_asker(tx: Tx, runner: str, key: str | None) -> Row:
     That is the row of its session (none of it where there is no session), its `spec_ids` as text with commas, and the
     `held_id` of the job that it holds.
     """
-    return _known(
-        tx, _RUNNER.format(more=_ASKER, beside=" LEFT JOIN runner_session s ON s.runner_id = r.id"), runner, key
-    )
+    return _known(tx, _RUNNER.format(more=_ASKER, beside=f" {BESIDE}"), runner, key)
 
 
 _RUNNER = (
@@ -61,7 +60,7 @@ _RUNNER = (
     " WHERE k.sha256 = :digest AND (k.expires_ms IS NULL OR k.expires_ms > :now) AND r.archived_ms IS NULL"
 )
 _ASKER = (
-    ", s.seen_ms, s.retired, s.agent, s.state,"
+    f", {SEEN} AS seen_ms, s.retired, s.agent, s.state,"
     " (SELECT {joined}(CAST(x.spec_id AS TEXT), ',') FROM runner_spec x WHERE x.runner_id = r.id) AS spec_ids,"
     f" (SELECT j.id FROM job j WHERE j.runner_id = r.id AND j.state IN {within(LEASED)}) AS held_id"
 )

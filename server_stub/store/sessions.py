@@ -10,6 +10,11 @@ from server_stub.sessions import Rival, Session
 from server_stub.store import noise
 from server_stub.store.tx import Row, Tx
 
+SEEN = "CASE WHEN h.heard_ms > s.seen_ms THEN h.heard_ms ELSE s.seen_ms END"
+"""When the runner of a session was last heard of; none where it never was."""
+BESIDE = "LEFT JOIN runner_session s ON s.runner_id = r.id LEFT JOIN runner_heard h ON h.runner_id = r.id"
+"""Joins a runner's session, and when it was heard of since, to its row `r`."""
+
 
 def read_session(row: Row) -> Session:
     """A session from its row."""
@@ -33,7 +38,12 @@ def write_sessions(tx: Tx, told: Iterable[tuple[int, Session]], heard: Iterable[
     if floors:
         noise.note(tx, floors)
     if ids := list(heard):
-        tx.run("UPDATE runner_session SET seen_ms = :now WHERE runner_id {any:ids}", now=tx.now_ms(), ids=ids)
+        tx.run(
+            "INSERT INTO runner_heard (runner_id, heard_ms) SELECT id, :now FROM runner WHERE id {any:ids}"
+            " ON CONFLICT (runner_id) DO UPDATE SET heard_ms = excluded.heard_ms",
+            now=tx.now_ms(),
+            ids=ids,
+        )
 
 
 def note_rival(tx: Tx, runner_id: int, rival: Rival) -> None:

@@ -20,7 +20,7 @@ from server_stub.departure import Departure
 from server_stub.errors import BadRequestError, ConflictError, NotFoundError, UnauthorizedError
 from server_stub.job_queue import JobQueue
 from server_stub.settings import Settings
-from server_stub.store import jobs, outputs, runners
+from server_stub.store import job_reads, jobs, outputs, runners
 from server_stub.store.database import Database
 from server_stub.store.tx import Row, Tx
 
@@ -152,6 +152,44 @@ async def test_a_waiting_runner_is_handed_a_job_the_moment_it_is_queued(world: W
     uuid = await world.job()
     job = await asyncio.wait_for(poll, 10)
     assert job is not None and job.job == uuid
+
+
+async def test_a_job_that_is_queued_between_a_look_and_the_wait_is_handed_out(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = JobQueue(database, Settings(sweep_s=60), nobody)  # No sweep comes to the rescue.
+    async with queue.running():
+        world = World(database, queue, await database.write(new_spec), await database.write(new_project), [])
+        runner, queued = await world.runner(), list[UUID]()
+        write_together = database.write_together
+
+        async def and_then(work: Callable[[Tx], Any]) -> Any:
+            found = await write_together(work)
+            if not queued:
+                stirs = queue.waiters.stirs
+                queued.append(await world.job())
+                await world.until(lambda: queue.waiters.stirs != stirs)
+            return found
+
+        monkeypatch.setattr(database, "write_together", and_then)
+        job = await asyncio.wait_for(world.claim(runner, asking(poll_timeout=60)), 20)
+        assert [job and job.job] == queued
+
+
+async def test_a_poll_that_waits_is_a_word_that_goes_on(database: Database) -> None:
+    queue = JobQueue(database, Settings(seen_flush_s=0.05, lost_s=0.3), nobody)
+    async with queue.running():
+        world = World(database, queue, await database.write(new_spec), await database.write(new_project), [])
+        runner = await world.runner()
+        poll = asyncio.create_task(world.claim(runner, asking(identity(), poll_timeout=60)))
+        heard: set[int | None] = set()
+
+        async def again() -> bool:
+            heard.add(await database.read(lambda tx: job_reads.runner(tx, runner.id)["seen_ms"]))
+            return len(heard) > 3
+
+        await eventually(again)
+        poll.cancel()
 
 
 async def test_an_idle_poll_writes_nothing_and_ends_with_nothing(world: World) -> None:

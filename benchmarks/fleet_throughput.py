@@ -1,0 +1,125 @@
+"""How many jobs a second a server process hands out, on each database, and beside it a peer on the same PostgreSQL.
+
+Ours go over HTTP: claim, report, acknowledgement, with the report compressed, stored and parsed. The peer's worker
+speaks with the database itself, and its jobs send nothing back.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
+
+import procrastinate
+import psycopg
+from fleet_world import fill, join, serving, warm
+from postgresql_server import PostgresServer
+from procrastinate.types import JSONValue
+from simulated import SimulatedAgent, Wire
+
+from runner_protocol.messages import Heartbeat, Progress
+from runner_protocol.results import Stage
+from server_stub import claims, intake
+from server_stub.job_queue import terms_of
+from server_stub.settings import Settings
+from server_stub.store.database import Database
+from server_stub.store.runner_keys import authenticate
+
+WORKERS = 64
+"""Agents that work a full queue off, and jobs that the peer's worker runs at once."""
+PEER_CONNECTIONS = 16
+"""Of the peer's one worker: with more it hands out fewer."""
+BARE = 1_000
+"""Claims, and then heartbeats, without HTTP."""
+
+
+async def throughput(name: str, url: str, count: int) -> float:
+    """Print jobs a second from claim to acknowledged report, with a full queue."""
+    first, *keys = join(url, 1 + WORKERS)
+    with serving(url) as server:
+        await warm(server, first)
+        await asyncio.to_thread(fill, url, count)
+        done: list[float] = []
+        agents = [
+            SimulatedAgent(Wire("127.0.0.1", server.port, key), slug, lambda _: done.append(time.perf_counter()))
+            for slug, key in keys
+        ]
+        began, cpu_s, own_s = time.perf_counter(), server.cpu_s, time.process_time()
+        await asyncio.gather(*(agent.work() for agent in agents))
+        took_s = max(done) - began
+        print(
+            f"{name:<33} {count / took_s:8.0f} jobs/s  (server {1e6 * (server.cpu_s - cpu_s) / count:.0f} µs CPU a job,"
+            f" agents {1e6 * (time.process_time() - own_s) / count:.0f} µs)"
+        )
+        for agent in agents:
+            agent.wire.close()
+    return count / took_s
+
+
+async def bare(name: str, url: str) -> None:
+    """Print what the database alone bears: claims, and then heartbeats, of as many agents, 64 at any moment."""
+    keys = join(url, 1 + BARE)
+    with serving(url) as server:
+        await warm(server, keys.pop())
+    fill(url, BARE)
+    database, settings = Database.open(url), Settings()
+    terms = terms_of(settings)
+    claimed: dict[str, claims.Claim] = {}
+
+    async def claim(slug: str, key: str) -> None:
+        take = partial(claims.take, named=slug, key=key, instance=None, blocked=False, terms=terms, tiers=False)
+        claim = await database.write_together(take)
+        assert claim is not None
+        claimed[key] = claim
+
+    async def beat(slug: str, key: str) -> None:
+        job = claimed[key].message
+        body = Heartbeat(attempt=job.attempt, progress=Progress(stage=Stage.ITERATE))
+        await database.write_together(
+            lambda tx: intake.beat(tx, authenticate(tx, slug, key), job.job, body, terms),
+        )
+
+    for what, call in (("claims", claim), ("first heartbeats", beat), ("heartbeats", beat)):
+        began = time.perf_counter()
+        left = iter(keys)
+        await asyncio.gather(*(_each(left, call) for _ in range(WORKERS)))
+        print(f"{name + ' alone':<33} {BARE / (time.perf_counter() - began):8.0f} {what}/s")
+    database.close()
+
+
+async def _each(left: Iterator[tuple[str, str]], call: Callable[[str, str], Awaitable[None]]) -> None:
+    for slug, key in left:
+        await call(slug, key)
+
+
+async def peer(url: str, count: int) -> float:
+    """Print the same for procrastinate: jobs that do nothing, one worker, through with all of them."""
+    app = procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo=url, max_size=PEER_CONNECTIONS))
+
+    @app.task(name="nothing")
+    async def nothing(number: int) -> None:
+        pass
+
+    async with app.open_async():
+        await app.schema_manager.apply_schema_async()
+        calls: list[dict[str, JSONValue]] = [{"number": number} for number in range(count)]
+        await nothing.batch_defer_async(*calls)
+        began, own_s = time.perf_counter(), time.process_time()
+        await app.run_worker_async(concurrency=WORKERS, wait=False, install_signal_handlers=False)
+        took_s, own_s = time.perf_counter() - began, time.process_time() - own_s
+    with psycopg.connect(url) as connection:
+        done = connection.execute("SELECT COUNT(*) FROM procrastinate_jobs WHERE status = 'succeeded'").fetchone()
+        assert done == (count,), done
+    print(f"{'procrastinate on it':<33} {count / took_s:8.0f} jobs/s  (worker {1e6 * own_s / count:.0f} µs CPU a job)")
+    return count / took_s
+
+
+def rounds(count: int, jobs_each: int) -> Iterator[float]:
+    """Ours and theirs in turn, each on a fresh database of the same server; the ratio of each round."""
+    with PostgresServer.started(durable=True) as server:
+        with server.fresh_database() as alone:
+            asyncio.run(bare("PostgreSQL", alone))
+        for _ in range(count):
+            with server.fresh_database() as ours:
+                mine = asyncio.run(throughput("PostgreSQL, fsync", ours, jobs_each))
+            with server.fresh_database() as theirs:
+                yield mine / asyncio.run(peer(theirs, jobs_each))
