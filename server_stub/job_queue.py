@@ -6,6 +6,7 @@ job queued in one is handed to an agent that waits in another. Parses nothing: t
 """
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -291,8 +292,10 @@ class JobQueue:
     # What goes on beside.
 
     async def _sweep_forever(self) -> None:
+        clock_ms = math.inf
         while True:
             try:
+                clock_ms = await sweeping.follow_clock(self._database, self.terms, clock_ms)
                 due = await sweeping.sweep(self._database, self.terms, self.waiters.specs_wanted(), self.telemetry)
                 for spec_id in due:
                     self.waiters.wake_one(spec_id)

@@ -7,7 +7,7 @@ from functools import partial
 
 import structlog
 
-from server_stub.leases import AskToStop, LeaseTerms, after_time
+from server_stub.leases import BACKOFF_MS, AskToStop, LeaseTerms, after_time
 from server_stub.store import job_claims, jobs
 from server_stub.store.database import Database
 from server_stub.store.tx import Row, Tx
@@ -31,6 +31,20 @@ async def sweep(database: Database, terms: LeaseTerms, spec_ids: list[int], tele
         for ending in endings:
             telemetry.expired.labels(ending).inc()
     return await database.read(partial(job_claims.anything_due, spec_ids=spec_ids)) if spec_ids else set()
+
+
+async def follow_clock(database: Database, terms: LeaseTerms, before_ms: float) -> int:
+    """The clock's time. Where it went back since `before_ms`, or may have while no server ran, jobs go back with it.
+
+    Else a job that was queued by a clock an hour ahead waited for an hour.
+    """
+    now_ms: int = await database.read(lambda tx: tx.now_ms())
+    if now_ms < before_ms:
+        lease_ms = max(terms.lease_ms, terms.confirm_ms)
+        bring_back = partial(jobs.bring_back, pause_ms_max=BACKOFF_MS[-1], lease_ms_max=lease_ms)
+        if moved := await database.write(bring_back):
+            log.warning("clock_went_back", moments=moved)
+    return now_ms
 
 
 def expire(tx: Tx, terms: LeaseTerms) -> list[str]:

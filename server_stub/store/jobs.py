@@ -274,6 +274,29 @@ def overdue(tx: Tx, grace_ms: int, limit: int) -> list[Row]:
     )
 
 
+def bring_back(tx: Tx, *, pause_ms_max: int, lease_ms_max: int) -> int:
+    """After the clock went back: no moment lies further ahead than it ever may. Tells how many have been moved.
+
+    Deadlines are left where they are: the holder keeps the job's time by a clock of its own.
+    """
+    now_ms = tx.now_ms()
+    leased = within(LEASED)
+    bounds = (
+        ("not_before_ms", "('pending')", pause_ms_max, now_ms),
+        ("lease_until_ms", leased, lease_ms_max, now_ms + lease_ms_max),
+        ("cancel_ms", leased, 0, now_ms),
+        ("processing_ms", "('completed')", PARSING_MS, now_ms + PARSING_MS),
+    )
+    return sum(
+        tx.run(
+            f"UPDATE job SET {name} = :then WHERE state IN {states} AND {name} > :latest",
+            then=then,
+            latest=now_ms + ahead,
+        )
+        for name, states, ahead, then in bounds
+    )
+
+
 def held(row: Row) -> Held:
     """What `leases` has to know of a job's row."""
     return Held(

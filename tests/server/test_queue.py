@@ -16,6 +16,7 @@ from runner_protocol.messages import ClaimRequest, Heartbeat, Progress, ReportEn
 from runner_protocol.problems import Stale
 from runner_protocol.results import CapturedText, Fault, FaultClass, IterationRecord, Outcome, RunReport, Stage
 from runner_protocol.states import JobState
+from server_stub.canceling import cancel
 from server_stub.departure import Departure
 from server_stub.errors import BadRequestError, ConflictError, NotFoundError, UnauthorizedError
 from server_stub.job_queue import JobQueue
@@ -124,6 +125,26 @@ async def world(database: Database) -> AsyncIterator[World]:
     queue = JobQueue(database, Settings(sweep_s=0.05, seen_flush_s=0.2), on_completed)
     async with queue.running():
         yield World(database, queue, spec, project, completed)
+
+
+async def test_jobs_of_a_clock_that_was_ahead_are_brought_back_when_a_server_starts(world: World) -> None:
+    hour_ms = 3_600_000
+    runner, other = await world.runner(), await world.runner("rack 2")
+    deaf, left, waits = [await world.job() for _ in range(3)]
+    held = await world.claimed(runner)
+    await world.beat(runner, held)
+    reported = await world.claimed(other)
+    await world.report(other, done(reported))
+    assert (held.job, reported.job) == (deaf, left)
+    await world.database.write(partial(cancel, uuid=deaf, project_id=None))
+    await world.later(deaf, lease_until_ms=-hour_ms, cancel_ms=-hour_ms)
+    await world.later(left, processing_ms=-hour_ms)
+    await world.later(waits, not_before_ms=-hour_ms)
+    async with JobQueue(world.database, Settings(sweep_s=0.05), nobody).running():
+        assert (await world.claimed(other)).job == waits
+    moments = ((deaf, "lease_until_ms"), (deaf, "cancel_ms"), (left, "processing_ms"), (waits, "not_before_ms"))
+    rows = [(await world.row(job), name) for job, name in moments]
+    assert [name for row, name in rows if row[name] - row["created_ms"] > hour_ms // 2] == []
 
 
 async def test_a_job_goes_all_the_way(world: World) -> None:
