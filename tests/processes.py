@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 import leftovers
 
+GROUPS = Path("/sys/fs/cgroup")
 TERMINAL = frozenset({"processed", "failed", "canceled"})
 WAIT_S_MAX = 90.0
 # Leases so short that a test can wait until they run out, and long enough for a machine that does much else.
@@ -38,6 +39,10 @@ class Server:
     """Its environment, on top of ours."""
     port: int = field(default_factory=lambda: free_port())  # noqa: PLW0108  It is defined further down.
     process: subprocess.Popen[bytes] = field(init=False)
+    # One for all calls, for each reads all certificates of this machine; no connection outlives its call.
+    _api: httpx.Client = field(
+        default_factory=lambda: httpx.Client(timeout=30, limits=httpx.Limits(max_keepalive_connections=0))
+    )
 
     def __post_init__(self) -> None:
         """A database, where none was named."""
@@ -89,7 +94,7 @@ class Server:
         body = {"image": image, "entrypoint": ["/bin/sh", "-c"], "cmd": [script], **job}
         times = {"start_time": now, "end_time": now}
         whole = {**run, **times, "testbed": "rack", "idempotency_key": str(key), "job": body}
-        return httpx.post(f"http://127.0.0.1:{through or self.port}/v0/run", json=whole, timeout=30)
+        return self._api.post(f"http://127.0.0.1:{through or self.port}/v0/run", json=whole)
 
     def job(self, report: dict[str, Any]) -> dict[str, Any]:
         """The job of a report."""
@@ -97,7 +102,7 @@ class Server:
 
     def jobs_total(self) -> int:
         """How many jobs there ever were."""
-        answer = httpx.get(f"{self.url}/v0/projects/chaos/jobs", params={"per_page": 1}, timeout=30)
+        answer = self._api.get(f"{self.url}/v0/projects/chaos/jobs", params={"per_page": 1})
         return int(answer.headers["x-total-count"])
 
     def report(self, report: dict[str, Any]) -> dict[str, Any]:
@@ -119,7 +124,7 @@ class Server:
         return self.job(report)
 
     def _get(self, path: str) -> dict[str, Any]:
-        answer = httpx.get(self.url + path, timeout=30)
+        answer = self._api.get(self.url + path)
         assert answer.status_code == 200, answer.text
         found: dict[str, Any] = answer.json()
         return found
@@ -127,7 +132,7 @@ class Server:
     def _answers(self) -> bool:
         assert self.process.poll() is None, (self.folder / "server.log").read_text()
         try:
-            return httpx.get(f"{self.url}/v0/server/version", timeout=5).is_success
+            return self._api.get(f"{self.url}/v0/server/version", timeout=5).is_success
         except httpx.HTTPError:
             return False
 
@@ -164,7 +169,7 @@ class Agent:
             "RUNNER_AGENT_RERUNS_MAX": "0",
             "RUNNER_AGENT_ISOLATION__TUNE": "false",  # This machine is not ours to tune.
             "RUNNER_AGENT_ISOLATION__CANARIES": "false",
-            "RUNNER_AGENT_ISOLATION__GROUP": self.runner.replace("-", ""),  # Others clear what they find in theirs.
+            "RUNNER_AGENT_ISOLATION__GROUP": self._group,  # Others clear what they find in theirs.
         }
         armed = {"RUNNER_AGENT_STOP_AT": stop_at} if stop_at else {}
         if self.engine:
@@ -216,6 +221,14 @@ class Agent:
     def _docker(self, *arguments: str) -> list[str]:
         command = ["docker", *(["-H", self.engine] if self.engine else []), *arguments]
         return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout.split()
+
+    def left_on_host(self) -> list[str]:
+        """Control groups in which its jobs ran."""
+        return [str(path) for pattern in (self._group, f"*/{self._group}") for path in GROUPS.glob(pattern)]
+
+    @property
+    def _group(self) -> str:
+        return self.runner.replace("-", "")
 
     def left_on_disk(self) -> list[str]:
         """Reports that wait or were set aside, an unkept promise, and a host that was not put back."""

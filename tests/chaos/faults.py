@@ -14,7 +14,7 @@ from typing import Final
 
 import psycopg
 from cable import CALLS, Trap, Way, bad_gateway
-from chaos.world import LEASE_S, Host, World, signal_all
+from chaos.world import KINDS, LARGE, LEASE_S, LONG, Host, World, signal_all
 from processes import Agent
 
 from runner_agent.points import POINTS
@@ -37,6 +37,7 @@ def agent_killed_at_a_point(world: World, chance: Random) -> str:
     """Killed at a named point, if it gets there soon."""
     agent = _host(world, chance).agent
     agent.kill()
+    _ask_for_a_run(world, chance)
     agent.launch(stop_at=(point := chance.choice(POINTS)))
     reached = _soon(lambda: agent.state() == "T", within_s=15)
     agent.kill()
@@ -102,9 +103,9 @@ def answer_lost(world: World, chance: Random) -> str:
 
 def submission_lost(world: World, chance: Random) -> str:
     """A submitter's call or its answer is cut off; when the world settles it is sent again, under the same key."""
-    way, number = chance.choice(list(Way)), chance.randrange(1_000_000, 2_000_000)
+    way = chance.choice(list(Way))
     world.front.traps.append(Trap("run", way, let_through=chance.choice([0, 0.5])))
-    world.submit(number, iterations=1)
+    _ask_for_a_run(world, chance)
     return way.value
 
 
@@ -147,6 +148,7 @@ def container_killed(world: World, chance: Random) -> str:
     """Somebody kills a container, or removes it."""
     deed = chance.choice([["kill"], ["rm", "--force"]])
     label = '{{index .Config.Labels "dev.runner-agent.job"}}'
+    _ask_for_a_run(world, chance, LONG)
     _soon(lambda: bool(world.engine.docker("ps", "--quiet")), within_s=10)
     for container in world.engine.docker("ps", "--quiet").split()[:1]:
         with contextlib.suppress(subprocess.CalledProcessError):
@@ -272,6 +274,7 @@ def _host(world: World, chance: Random) -> Host:
 
 def _trap(world: World, chance: Random, **what: object) -> str:
     """Set it for any call, either way, with every agent, and give them a moment to walk into it."""
+    _ask_for_a_run(world, chance)
     trap = Trap(chance.choice(list(CALLS)), chance.choice(list(Way)), **what)  # type: ignore[arg-type]
     for host in world.hosts:
         host.cable.traps.append(trap)
@@ -280,6 +283,11 @@ def _trap(world: World, chance: Random, **what: object) -> str:
         with contextlib.suppress(ValueError):
             host.cable.traps.remove(trap)
     return f"{trap.call} {trap.way.value}" if sprung else MISSED
+
+
+def _ask_for_a_run(world: World, chance: Random, kind: int = LARGE) -> None:
+    """So that there is something that the fault can happen to."""
+    world.submit(chance.randrange(10**6) * KINDS + kind, iterations=1)
 
 
 def _soon(true: Callable[[], bool], *, within_s: float) -> bool:

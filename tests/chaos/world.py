@@ -40,6 +40,8 @@ time.sleep = sleep
 # collector is none: Docker's client leaves the one there with which it found no engine.
 MISTAKES = "job_broke_the_agent|defect|sweep_failed|parsing_failed|results_not_stored"
 DEFECTS = re.compile(rf'"event": ?"({MISTAKES})"|(?<!proto=0>\n)^Traceback', re.MULTILINE)
+# A run is of a kind that follows from its number: one prints so much that its report is sent in pieces, one lasts.
+KINDS, LARGE, LONG = 4, 0, 2
 FAKETIME = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
 SETTLE_S_MAX = 300.0
 # A machine that has ten times as much to do as it can keeps it.
@@ -84,14 +86,14 @@ class Submitted:
 
     @property
     def stderr(self) -> str:
-        """Of every second so much that its report is sent in pieces."""
-        return f"{self.number}\n" * (8000 if self.number % 4 == 0 else 0)
+        """Much of it, for the large ones."""
+        return f"{self.number}\n" * (8000 if self.number % KINDS == LARGE else 0)
 
     @property
     def script(self) -> str:
         """Prints both, after a moment."""
         much = f"yes {self.number} | head -c {len(self.stderr)} >&2"
-        wait = "2" if self.number % 4 == 2 else f"0.{self.number % 7}"
+        wait = "2" if self.number % KINDS == LONG else f"0.{self.number % 7}"
         return f"sleep {wait}; printf '%s' '{self.stdout}'; {much}"
 
 
@@ -109,7 +111,7 @@ class Host:
     def left(self) -> list[str]:
         """What a job leaves behind that should be gone after it."""
         turned = [f"{name} is {now}" for name in TUNED if (now := self.turned(name)) != TUNED[name]]
-        return self.agent.left_on_engine() + self.agent.left_on_disk() + turned
+        return self.agent.left_on_engine() + self.agent.left_on_disk() + self.agent.left_on_host() + turned
 
     def turned(self, name: str) -> str:
         """The value of one setting now."""
