@@ -41,6 +41,9 @@ def restore(state_dir: Path, root: Path = Path("/")) -> list[str]:
 def undo(files: HostFiles, changes: Sequence[Change]) -> list[str]:
     """Undo in reverse order."""
     lines = [UNDO[change.kind](files, change) for change in reversed(changes) if change.kind in UNDO]
+    # Once for all: systemd reads every unit of the host. Also where one who was killed had removed ours already.
+    if files.live and any(change.kind == "unit" for change in changes):
+        systemctl("daemon-reload")
     return [line for line in lines if line is not None]
 
 
@@ -88,13 +91,18 @@ def _affinity_of(files: HostFiles, change: Change) -> str | None:
 
 def _group(files: HostFiles, change: Change) -> str | None:
     """Our cgroups of that name, in every hierarchy. Whatever still runs in there is a leftover benchmark: killed."""
-    tops = [files.at(path) for path in (*files.list(f"{CGROUP}/{change.target}"), *_below(files, change.target))]
-    for top in tops:
-        clear_group(top)
-    stuck = [str(top) for top in tops if top.exists()]
+    removed, stuck = _clear(files, change.target)
     if stuck:
         return f"{', '.join(stuck)}: still in use"
-    return f"cgroup {change.target}: removed" if tops else None
+    return f"cgroup {change.target}: removed" if removed else None
+
+
+def _clear(files: HostFiles, name: str) -> tuple[list[str], list[str]]:
+    """Kill and remove; what is gone, and what stays because somebody does."""
+    tops = [files.at(path) for path in (*files.list(f"{CGROUP}/{name}"), *_below(files, name))]
+    for top in tops:
+        clear_group(top)
+    return [str(top) for top in tops if not top.exists()], [str(top) for top in tops if top.exists()]
 
 
 def _below(files: HostFiles, name: str) -> list[str]:
@@ -102,18 +110,23 @@ def _below(files: HostFiles, name: str) -> list[str]:
 
 
 def _unit(files: HostFiles, change: Change) -> str | None:
-    """A unit file of ours under /run, with the slice that it makes."""
+    """A unit file of ours under /run, with the slice that it makes. `undo` tells systemd."""
     path = files.at(change.target)
     if not path.exists():
         return None
-    if files.live and path.suffix == ".slice":
-        systemctl("stop", path.name)
+    stuck = _stop(files, path.name) if path.suffix == ".slice" else []
     path.unlink(missing_ok=True)
     with suppress(OSError):  # The directory of a drop-in; that of units is not empty and stays.
         path.parent.rmdir()
+    return f"{', '.join(stuck)}: still in use" if stuck else f"{change.target}: removed"
+
+
+def _stop(files: HostFiles, name: str) -> list[str]:
+    """A slice. systemd lets a cgroup be in which somebody lives, and the partition with it: so do a killed agent's
+    canaries, for a moment."""
     if files.live:
-        systemctl("daemon-reload")
-    return f"{change.target}: removed"
+        systemctl("stop", name)
+    return _clear(files, name)[1]
 
 
 UNDO: dict[str, Callable[[HostFiles, Change], str | None]] = {

@@ -139,6 +139,17 @@ def test_the_same_change_to_many_is_told_in_one_line(tmp_path: Path) -> None:
     ]
 
 
+def test_with_a_slices_unit_goes_the_group_that_systemd_had_to_leave(files: HostFiles, tmp_path: Path) -> None:
+    unit = files.root / "run/systemd/system/bench.slice"
+    group = files.root / "sys/fs/cgroup/bench.slice"
+    unit.parent.mkdir(parents=True)
+    unit.write_text("[Slice]\n")
+    (group / "canary").mkdir(parents=True)
+    Journal(tmp_path / JOURNAL, "boot-1").remember([Change("unit", "/run/systemd/system/bench.slice", "", "ours")])
+    assert restore(tmp_path, files.root) == ["/run/systemd/system/bench.slice: removed"]
+    assert (unit.exists(), group.exists()) == (False, False)
+
+
 def test_a_journal_of_another_boot_is_void(files: HostFiles, tmp_path: Path) -> None:
     tune(files, tmp_path)
     (files.root / "proc/sys/kernel/random/boot_id").write_text("boot-2")

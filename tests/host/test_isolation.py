@@ -149,7 +149,7 @@ def test_a_reload_of_systemd_changes_nothing(guest: Guest) -> None:
 def test_an_agent_killed_at_any_write_leaves_a_way_back_to_every_value(guest: Guest, driver: str) -> None:
     found = guest.call("sweep", "2", driver, within_s=1800)
     print(f"  killed at each of {found['writes']} writes; {found['values']} values compared each time")
-    assert found["writes"] > 15
+    assert found["writes"] > 10
     assert found["wrong"] == {}
 
 
