@@ -72,6 +72,8 @@ class BenchHost:
     @asynccontextmanager
     async def hold(self, spec: Spec) -> AsyncIterator[HeldBench]:
         """Keep the host quiet for one job. Raises `JobFault` where the spec asks for more CPUs than there are."""
+        # Before anything is planned: CPUs that a killed one still holds would not be counted.
+        await anyio.to_thread.run_sync(self._put_back_leftovers)
         plan = self._plan(spec.cpu)
         with ExitStack() as stack:
             try:
@@ -83,6 +85,10 @@ class BenchHost:
                 with anyio.CancelScope(shield=True):
                     await anyio.to_thread.run_sync(stack.close)
 
+    def _put_back_leftovers(self) -> None:
+        for line in restore(self._state_dir, self._files.root):
+            log.warning("host_restored", what=line)
+
     def _plan(self, cpus: int) -> CpuPlan:
         plan = plan_cpus(read_topology(self._files), cpus, parse_cpu_list(self._settings.benchmark_cpus))
         if isinstance(plan, Refusal):
@@ -91,8 +97,6 @@ class BenchHost:
 
     def _enter(self, stack: ExitStack, plan: CpuPlan) -> HeldBench:
         """The order matters: what is taken last is given back first."""
-        for line in restore(self._state_dir, self._files.root):
-            log.warning("host_restored", what=line)
         tuner = Tuner(self._files, Journal(self._state_dir / JOURNAL, boot_id(self._files)))
         stack.callback(_put_back, tuner)
         groups, word, note = self._take(tuner, plan)

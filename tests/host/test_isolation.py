@@ -18,6 +18,7 @@ IMPORT = (
     "mkdir -p /root/image/bin && cp /bin/busybox /root/image/bin/ && ln -sf busybox /root/image/bin/sh && "
     "tar -C /root/image -c . | docker import - bench-test:1"
 )
+UNTUNED = "RUNNER_AGENT_ISOLATION__TUNE=false RUNNER_AGENT_ISOLATION__CANARIES=false"
 SMALL = "--memory-mib 128 --disk-mib 64"
 LAYOUT = "cat /proc/self/personality; grep stack /proc/self/maps"
 
@@ -171,6 +172,12 @@ def test_a_killed_agents_changes_are_told_and_put_back_but_for_what_somebody_els
     assert {name for name in before if after.get(name, before[name]) != before[name]} == {swappiness}
 
 
+def test_the_job_after_a_crash_is_given_the_cpus_that_the_killed_agent_still_held(guest: Guest) -> None:
+    assert guest.ask("die", "2")[-1] == f"ended {-signal.SIGKILL}\n"
+    found = guest.call("run", "2")
+    assert (found["isolation"]["level"], found["allowed"], found["pid_1"]) == ("partition-root", [[2, 3]], [[0, 1]])
+
+
 @pytest.mark.parametrize("verb", ["restore", "exec bench-test:1"])
 def test_a_second_agent_is_refused_while_one_holds_the_host(guest: Guest, verb: str) -> None:
     refused = guest.machine.run(f"flock /run/lock/runner-agent.lock bash -c '{guest.command(verb)}'")
@@ -185,7 +192,7 @@ def test_the_layout_of_memory_is_fixed_under_a_runtime_that_asks_for_it(guest: G
     with guest.engine_with({"runtimes": {"fixed-layout": {"path": runtime}}}, "reload"):
         ran = guest.type(
             f"exec -n 2 --json {SMALL} --sandbox fixed-layout --entrypoint /bin/sh bench-test:1 -c '{LAYOUT}'",
-            environment="""RUNNER_AGENT_ENGINE__SANDBOXES='{"fixed-layout": "fixed-layout"}'""",
+            environment=f"""RUNNER_AGENT_ENGINE__SANDBOXES='{{"fixed-layout": "fixed-layout"}}' {UNTUNED}""",
         )
     first, second = (each["stdout"]["text"] for each in json.loads(ran.out)["iterations"])
     assert first.splitlines()[0] == "00040000"  # ADDR_NO_RANDOMIZE, personality(2)
