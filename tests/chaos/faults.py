@@ -39,7 +39,7 @@ def agent_killed_at_a_point(world: World, chance: Random) -> str:
     agent.kill()
     _ask_for_a_run(world, chance)
     agent.launch(stop_at=(point := chance.choice(POINTS)))
-    reached = _soon(lambda: agent.state() == "T", within_s=15)
+    reached = _soon(lambda: agent.state() == "T", within_s=30)
     agent.kill()
     agent.launch()
     return point if reached else MISSED
@@ -149,7 +149,7 @@ def container_killed(world: World, chance: Random) -> str:
     deed = chance.choice([["kill"], ["rm", "--force"]])
     label = '{{index .Config.Labels "dev.runner-agent.job"}}'
     _ask_for_a_run(world, chance, LONG)
-    _soon(lambda: bool(world.engine.docker("ps", "--quiet")), within_s=10)
+    _soon(lambda: bool(world.engine.docker("ps", "--quiet")), within_s=20)
     for container in world.engine.docker("ps", "--quiet").split()[:1]:
         with contextlib.suppress(subprocess.CalledProcessError):
             job = world.engine.docker("inspect", "--format", label, container).strip()
@@ -278,7 +278,7 @@ def _trap(world: World, chance: Random, **what: object) -> str:
     trap = Trap(chance.choice(list(CALLS)), chance.choice(list(Way)), **what)  # type: ignore[arg-type]
     for host in world.hosts:
         host.cable.traps.append(trap)
-    sprung = _soon(lambda: any(trap not in host.cable.traps for host in world.hosts), within_s=10)
+    sprung = _soon(lambda: any(trap not in host.cable.traps for host in world.hosts), within_s=20)
     for host in world.hosts:
         with contextlib.suppress(ValueError):
             host.cable.traps.remove(trap)

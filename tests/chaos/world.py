@@ -301,9 +301,13 @@ def _host(world: World, folder: Path) -> Iterator[Host]:
 
 
 def beside(files: Path) -> list[str]:
-    """A command that sees these files where the host has its settings, and everything else as it is."""
+    """A command that sees these files where the host has its settings, and everything else as it is.
+
+    The kernel's are written in one step. A kill may leave one of these cut and not written: that one is as it was.
+    """
+    cut = [f"{{ test -s {files / name} || echo {before} >{files / name}; }}" for name, before in TUNED.items()]
     mounts = [f"mount --bind {files / name} {ROWS[name].target}" for name in TUNED]
-    script = " && ".join([*mounts, 'exec "$@"'])
+    script = " && ".join([*cut, *mounts, 'exec "$@"'])
     return ["unshare", "--mount", "--propagation", "slave", "sh", "-c", script, "sh"]
 
 
