@@ -27,7 +27,7 @@ from server_stub.store.runner_keys import authenticate
 WORKERS = 64
 """Agents that work a full queue off, and jobs that the peer's worker runs at once."""
 PEER_CONNECTIONS = 16
-"""Of the peer's one worker: with more it hands out fewer."""
+"""Of the peer's one worker, to the same PostgreSQL; our process has 13."""
 BARE = 1_000
 """Claims, and then heartbeats, without HTTP."""
 

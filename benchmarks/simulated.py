@@ -96,6 +96,8 @@ class Wire:
         return answer
 
     async def _exchange(self, method: str, path: str, content: bytes) -> tuple[bytes, bytes]:
+        if self._reader is not None and self._reader.at_eof():
+            self.close()  # The server has hung up since.
         if self._writer is None:
             self._reader, self._writer = await asyncio.open_connection(self.host, self.port, limit=1 << 16)
         assert self._reader is not None
