@@ -18,9 +18,6 @@ IMPORT = (
     "mkdir -p /root/image/bin && cp /bin/busybox /root/image/bin/ && ln -sf busybox /root/image/bin/sh && "
     "tar -C /root/image -c . | docker import - bench-test:1"
 )
-UNTUNED = "RUNNER_AGENT_ISOLATION__TUNE=false RUNNER_AGENT_ISOLATION__CANARIES=false"
-SMALL = "--memory-mib 128 --disk-mib 64"
-LAYOUT = "cat /proc/self/personality; grep stack /proc/self/maps"
 
 
 class Guest:
@@ -183,20 +180,6 @@ def test_a_second_agent_is_refused_while_one_holds_the_host(guest: Guest, verb: 
     refused = guest.machine.run(f"flock /run/lock/runner-agent.lock bash -c '{guest.command(verb)}'")
     assert refused.code == 75
     assert "holds this host: /run/lock/runner-agent.lock" in refused.err
-
-
-def test_the_layout_of_memory_is_fixed_under_a_runtime_that_asks_for_it(guest: Guest) -> None:
-    runtime = "/usr/local/sbin/runc-fixed-layout"
-    guest.machine.write(runtime, '#!/bin/sh\nexec setarch -R runc "$@"\n')
-    guest.machine.sh(f"chmod 755 {runtime}")
-    with guest.engine_with({"runtimes": {"fixed-layout": {"path": runtime}}}, "reload"):
-        ran = guest.type(
-            f"exec -n 2 --json {SMALL} --sandbox fixed-layout --entrypoint /bin/sh bench-test:1 -c '{LAYOUT}'",
-            environment=f"""RUNNER_AGENT_ENGINE__SANDBOXES='{{"fixed-layout": "fixed-layout"}}' {UNTUNED}""",
-        )
-    first, second = (each["stdout"]["text"] for each in json.loads(ran.out)["iterations"])
-    assert first.splitlines()[0] == "00040000"  # ADDR_NO_RANDOMIZE, personality(2)
-    assert first == second
 
 
 def test_the_plain_driver_of_the_engine_is_served_as_well(guest: Guest) -> None:
