@@ -158,7 +158,7 @@ async def connected(
     ca_file: str | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
 ) -> AsyncIterator[Client]:
-    """Open the door. `ca_file` adds a private certificate authority; `transport` puts another way behind the door."""
+    """Open the door. `ca_file`: trust its authorities, not the system's; `transport`: another way behind the door."""
     verify = _trust(ca_file) if server.startswith("https:") else False
     # Connections are few and long: a claim, a heartbeat, a report. Deadlines are set around each whole call.
     limits = httpx.Limits(max_connections=4, max_keepalive_connections=2, keepalive_expiry=120)
