@@ -21,9 +21,10 @@ from runner_agent.culprits import FOREIGN, Ran, named, processes
 from runner_agent.facts import CpuPlan
 from runner_agent.groups import Groups, GroupsUnavailable, IterationGroup
 from runner_agent.host import HostFiles
+from runner_agent.kernel_log import KernelLog
 from runner_agent.trust import Limits, judge
 from runner_agent.vigil import Vigil
-from runner_agent.watch import KernelLog, Sentinel, Watch
+from runner_agent.watch import Sentinel, Watch
 from runner_protocol.results import IsolationRecord, Verdict
 
 log = structlog.get_logger()
@@ -77,7 +78,7 @@ class HeldBench:
         partition = held.groups.partition_file if held.groups is not None and held.word is not None else None
         self._watch = Watch(held.files, held=held.plan.held, benchmark=held.plan.benchmark, partition=partition)
         stack.callback(self._watch.close)
-        self._log = KernelLog(held.files)
+        self._log = KernelLog(held.files.at("/dev/kmsg"))
         stack.callback(self._log.close)
         self._sentinel = Sentinel(str(held.files.at(partition))) if partition else None
         if self._sentinel is not None:

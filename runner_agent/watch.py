@@ -5,10 +5,8 @@ Nothing is read in between: a watcher that looks while the benchmark runs is its
 
 import ctypes
 import os
-import re
 import time
 from collections.abc import Iterable
-from contextlib import suppress
 from functools import partial
 
 from runner_agent import counters
@@ -17,15 +15,6 @@ from runner_agent.host import CPUS, HostFiles
 
 CHUNK_BYTES = 1 << 16
 READ_BYTES_MAX = 1 << 22
-KERNEL_LINES_MAX = 1000
-
-# What in the kernel's log speaks of a sick machine. A benchmark that dies of its own memory limit does not.
-SICK = re.compile(
-    r"mce:|machine check|hardware error|thermal|temperature above threshold|throttled|soft lockup|hard lockup|"
-    r"rcu.*stall|hung task|clocksource.*unstable|I/O error|link is (?:down|up)|page allocation failure",
-    re.IGNORECASE,
-)
-
 IN_MODIFY = 0x2
 """inotify(7): somebody wrote, or the kernel said that the content changed."""
 
@@ -195,43 +184,6 @@ def _sum(numbers: Iterable[int | None]) -> int | None:
 
 def _mean(numbers: list[float]) -> float | None:
     return sum(numbers) / len(numbers) if numbers else None
-
-
-class KernelLog:
-    """What the kernel says from now on. Source: Documentation/ABI/testing/dev-kmsg."""
-
-    def __init__(self, files: HostFiles) -> None:
-        self._descriptor: int | None = None
-        with suppress(OSError):
-            self._descriptor = os.open(files.at("/dev/kmsg"), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-
-    def skip(self) -> None:
-        """Forget what has been said until now."""
-        if self._descriptor is not None:
-            with suppress(OSError):
-                os.lseek(self._descriptor, 0, os.SEEK_END)
-
-    def sick_lines(self) -> tuple[str, ...]:
-        """What was said since, of the kind that casts doubt on a measurement."""
-        return tuple(line for line in self._lines() if SICK.search(line))
-
-    def _lines(self) -> Iterable[str]:
-        for _ in range(KERNEL_LINES_MAX if self._descriptor is not None else 0):
-            try:
-                record = os.read(self._descriptor or 0, 8192)
-            except BlockingIOError:
-                return
-            except OSError:  # EPIPE: overwritten before it was read; the next read goes on.
-                continue
-            if not record:
-                return
-            yield record.decode(errors="replace").partition(";")[2].splitlines()[0]
-
-    def close(self) -> None:
-        """Let go of it."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
 
 
 class Sentinel:

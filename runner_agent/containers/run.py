@@ -17,7 +17,7 @@ import structlog
 from anyio.abc import TaskGroup
 
 from runner_agent.bench import Bench, Observation, Placement
-from runner_agent.containers import collect, create, disk, faults, files, outcome
+from runner_agent.containers import collect, create, disk, faults, files, oom, outcome
 from runner_agent.containers.box import Box, await_death, fresh, hung_up, network
 from runner_agent.containers.door import Door, Stream, tasks
 from runner_agent.containers.faults import EngineCallError, EngineSilentError
@@ -38,8 +38,6 @@ DRAIN_S_MAX = 10.0
 BENCH_END_S_MAX = 30.0
 # Over the iteration's own budget, for the streams that stay open through it.
 LISTEN_MARGIN_S = 300.0
-# The engine hears of an exit and of a lack of memory on two ways, and on a busy host the second comes later.
-OOM_LATE_S_MAX, OOM_LOOK_S = 2.0, 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +131,7 @@ class Run:
             fresh(self._door, name, self._body(watch.placement, joined)) as box,
         ):
             cut = await self._play(box, watch)
-            inspected = await (_final(box) if cut is None else box.inspect())
+            inspected = await (oom.final(box) if cut is None else box.inspect())
             return await self._conclude(box, watch, cut, inspected)
 
     def _body(self, placement: Placement, joined: str) -> dict[str, Any]:
@@ -293,14 +291,3 @@ class Run:
         collector = collect.Collector(self._door, box.id, bounds)
         wants = [files.want(asked, workdir) for asked in self._order.file_paths]
         return await self._door.call(lambda: collector.collect(wants), within_s=collect.SCAN_S_MAX * len(wants))
-
-
-async def _final(box: Box) -> dict[str, Any]:
-    """The engine's record of a container that has ended. One that others killed is given time to say why."""
-    inspected = await box.inspect()
-    for _ in range(round(OOM_LATE_S_MAX / OOM_LOOK_S)):
-        if not outcome.killed_without_reason(inspected["State"]):
-            break
-        await anyio.sleep(OOM_LOOK_S)
-        inspected = await box.inspect()
-    return inspected

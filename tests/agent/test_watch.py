@@ -10,7 +10,8 @@ from runner_agent import counters
 from runner_agent.counters import Reading, passage
 from runner_agent.culprits import Ran, named, parse, processes, suspects
 from runner_agent.host import HostFiles
-from runner_agent.watch import SICK, KeptFile, KernelLog, Sentinel, Watch
+from runner_agent.kernel_log import SICK, KernelLog
+from runner_agent.watch import KeptFile, Sentinel, Watch
 from runner_protocol.results import Reason, Verdict, Word
 
 SCHEDSTAT = """version 15
@@ -210,7 +211,7 @@ def test_the_log_is_read_from_where_it_was_left(tmp_path: Path) -> None:
     (tmp_path / "dev").mkdir()
     path = tmp_path / "dev" / "kmsg"
     path.write_text("4,1,1,-;mce: old\n")
-    log = KernelLog(HostFiles(tmp_path))
+    log = KernelLog(tmp_path / "dev/kmsg")
     log.skip()
     with path.open("a") as file:
         file.write("4,2,2,-;mce: new\n")
