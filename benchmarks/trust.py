@@ -46,6 +46,8 @@ from runner_protocol.results import Variant
 KEPT = Path(__file__).resolve().parents[1] / ".cache" / "trust"
 SPEC = Spec(uuid=uuid.UUID(int=1), name="trust", slug="trust", cpu=1, memory=256 << 20, disk=64 << 20)
 WORKS = ("alu", "memory")
+COMPARED = ("alu", "copies")
+"""Of which 3 % more shall be found: two whose own noise leaves room for that on a virtual machine."""
 # Not the agent's own group: one that works on this host meanwhile would clear our cgroups with its leftovers. Threads
 # that the agent moves away on every host are moved, and nothing else is: devices shall interrupt us.
 MOVED = {"kernel_threads", "engine"}
@@ -61,12 +63,14 @@ class Condition:
     same: bool = False
     """On the benchmark's own CPU; else on the one that keeps house."""
     works: tuple[str, ...] = WORKS
+    times: int = 1
+    """As often as the others: one that slows few iterations needs more of them."""
 
 
 CONDITIONS = (
     Condition("quiet", works=("alu", "memory", "disk")),
     Condition("spinner", "spinner", same=True),
-    Condition("bursts", "bursts", same=True),
+    Condition("bursts", "bursts", same=True, times=3),
     Condition("memory", "memory"),
     Condition("fsync", "fsync", same=True),
     Condition("fsync, disk", "fsync", works=("disk",)),
@@ -74,8 +78,6 @@ CONDITIONS = (
     Condition("packets", "packets", same=True),
     Condition("quiet again", works=("alu", "memory", "disk")),
 )
-# A benchmark that is noisy by itself takes longer, to be told apart in as many pairs.
-SIZES = {"alu": 1.0, "memory": 6.0}
 # The marks that the programs are held against.
 RECALL_MIN, FALSE_MAX, GAIN_MIN, FOUND_MIN = 0.90, 0.10, 5.0, 0.90
 WATCH_MS_MAX, CANARIES_MS_MAX = 1.0, 5.0
@@ -110,7 +112,7 @@ async def recall(rounds: int, cpu: str) -> bool:
                 for condition in (each for each in CONDITIONS if work in each.works):
                     where = min(plan.benchmark if condition.same else plan.housekeeping)
                     with neighbour(condition.kind, where) as phases:
-                        turns = range(rounds)
+                        turns = range(rounds * condition.times)
                         seen = [await observed(bench, min(plan.benchmark), it, condition.name, work) for it in turns]
                     everything += with_truth(seen, phases)
                     bursts.setdefault(condition.name, []).extend((each.begin_ns, each.end_ns) for each in phases)
@@ -185,13 +187,13 @@ def pairs(trials: int, cpu: str) -> bool:
     with worker(min(plan.benchmark)) as doer:
         with neighbour("memory", min(plan.housekeeping)):
             blocks, together = errors(trials, 20, lambda: doer.do("memory"))
-        tests = [more(doer, work, trial) for trial in range(trials) for work in WORKS]
+        tests = [more(doer, work, trial) for trial in range(trials) for work in COMPARED]
     keep("pairs", {"blocks": blocks, "pairs": together, "tests": tests})
     in_blocks, in_pairs = spread(blocks), spread(together)
     found = sum(bool(each["found"]) for each in tests) / len(tests)
     print(f"A/A beside bursts on the memory, 20 + 20 runs, {trials} trials: how far the ratio is off, root mean square")
     print(f"  blocks {in_blocks:.1%} · pairs {in_pairs:.1%}")
-    for work in WORKS:
+    for work in COMPARED:
         those = [each for each in tests if each["work"] == work]
         hits, median = sum(bool(each["found"]) for each in those), statistics.median(each["ratio"] for each in those)
         effect = statistics.median(each["detectable"] for each in those)
@@ -204,8 +206,7 @@ def pairs(trials: int, cpu: str) -> bool:
 
 def more(doer: Worker, work: str, trial: int) -> dict[str, Any]:
     """Thirty pairs with a candidate that does three per cent more."""
-    size = SIZES[work]
-    found = compared(paired(30, trial, lambda it: doer.do(work, size * (1.03 if it is Variant.CANDIDATE else 1.0))))
+    found = compared(paired(30, trial, lambda it: doer.do(work, 1.03 if it is Variant.CANDIDATE else 1.0)))
     return {
         "work": work,
         "ratio": found.ratio,

@@ -29,8 +29,8 @@ class Limits:
     interrupts_per_s: float = 1000.0
     """On one CPU. At some 5 µs each this is half a per cent."""
     canary_ratio: float = 1.5
-    canary_memory_ratio: float = 1.8
-    """A cache is shared, on virtual machines also with strangers who are always there."""
+    canary_memory_ratio: float = 1.3
+    """The fastest of eight copies varies less than work within caches does."""
     canary_disk_ratio: float = 3.0
     """A disk that nobody else uses varies by itself, too."""
     clock_skew_ppm: float = 600.0

@@ -119,7 +119,7 @@ def comparisons(found: dict[str, Any]) -> str:
     for place, each in enumerate(tests):
         y, colour = top + place * 6, QUIET if each["found"] else DISTURBED
         if place == 0 or tests[place - 1]["work"] != each["work"]:
-            body += text(8, y + 4, {"alu": "arithmetic", "memory": "copies"}[each["work"]])
+            body += text(8, y + 4, {"alu": "arithmetic", "copies": "copies"}[each["work"]])
         body += f'<path stroke="{colour}" d="M{_at(each["lower"]):.1f} {y}H{_at(each["upper"]):.1f}"/>'
         body += dots([(_at(each["ratio"]), y)], colour)
     bottom = top + 6 * len(tests)

@@ -9,8 +9,10 @@ import sys
 import tempfile
 import time
 
+COPY_BYTES = 6 << 20
+COPY_PASSES = 240
 MEMORY_BYTES = 16 << 20
-MEMORY_PASSES = 16
+MEMORY_PASSES = 48
 ALU_STEPS = 60
 PIECES = 100
 BLOCKS = 60
@@ -29,10 +31,19 @@ def alu(share: float) -> None:
         pow(3, _exponent, _modulus)
 
 
+def copies(share: float) -> None:
+    """Of more than a core's own caches hold, and less than the shared one."""
+    _copied(COPY_BYTES, COPY_PASSES * share)
+
+
 def memory(share: float) -> None:
-    """Copies of as much as the shared cache holds."""
-    step = MEMORY_BYTES // PIECES
-    for piece in range(round(MEMORY_PASSES * PIECES * share)):
+    """Copies of as much as the shared cache holds: whoever takes part of it is felt."""
+    _copied(MEMORY_BYTES, MEMORY_PASSES * share)
+
+
+def _copied(size: int, passes: float) -> None:
+    step = size // PIECES
+    for piece in range(round(passes * PIECES)):
         place = piece % PIECES * step
         _to[place : place + step] = _from[place : place + step]
 
@@ -44,7 +55,7 @@ def disk(share: float) -> None:
         os.fsync(_file.fileno())
 
 
-WORKS = {"alu": alu, "memory": memory, "disk": disk}
+WORKS = {"alu": alu, "copies": copies, "memory": memory, "disk": disk}
 
 
 def main() -> None:
