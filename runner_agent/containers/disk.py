@@ -83,7 +83,10 @@ class NearGauge:
 
     def look(self) -> Look:
         """Over the limit, or the host's file system near its end."""
-        free = free_at(self._paths[0])
+        try:
+            free = free_at(self._paths[0])
+        except FileNotFoundError:  # Somebody removes the container under us. Whoever waits for its end says so.
+            return Look(Found.WITHIN, PAUSE_S_MAX)
         room = self._limit_bytes - (self._before.bytes - free.bytes)
         suspect = room < 0 or self._before.files - free.files > self._limit_files
         if free.scarce(self._free_bytes_min):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from workbench import SPEC, settings, spec
 
 from runner_agent.bench import Placement
-from runner_agent.containers import create, faults, files, outcome, reference
+from runner_agent.containers import create, disk, faults, files, outcome, reference
 from runner_agent.containers.cache import Entry, victims
 from runner_agent.containers.faults import EngineRefusedError, EngineSilentError
 from runner_agent.containers.outcome import Cut, Ending
@@ -267,6 +267,14 @@ def test_the_cache_gives_up_the_oldest_until_the_rest_fits_and_keeps_two(
     assert len(kept) <= 2 or sum(entry.size_bytes for entry in kept.values()) <= bytes_max
     if gone and kept:
         assert max(entries[image].used_s for image in gone) <= min(entry.used_s for entry in kept.values())
+
+
+def test_a_container_whose_files_are_removed_while_they_are_looked_at_is_not_held_to_have_written(
+    tmp_path: Path,
+) -> None:
+    removed, before = [str(tmp_path / "diff")], disk.Free(bytes=0, files=0, files_all=0)
+    gauge = disk.NearGauge(removed, pid=1, limit_bytes=0, before=before, free_bytes_min=0)
+    assert gauge.look() == disk.Look(disk.Found.WITHIN, disk.PAUSE_S_MAX)
 
 
 def order(**changes: Any) -> IterationOrder:
