@@ -69,6 +69,14 @@ def prints(number: int) -> str:
     return f"""echo '{{"sort": {{"latency": {{"value": {number}}}}}}}'"""
 
 
+def stop_with_a_job(server: Server, agent: Agent, point: str, image: str, number: int) -> dict[str, Any]:
+    """A new job, and the agent stands still where it gets to this point with it."""
+    report = server.submit(image, prints(number))
+    agent.launch(stop_at=point)
+    agent.await_stop()
+    return report
+
+
 def assert_all_is_well(server: Server, agent: Agent, submitted: list[dict[str, Any]]) -> None:
     """Every invariant, once all jobs have ended; the first one prints 0, the next one 1."""
     ended = [(server.ended(each)["status"], server.values(each)) for each in submitted]
@@ -83,9 +91,7 @@ def test_an_agent_that_is_killed_at_each_step_in_turn_loses_no_job(
 ) -> None:
     submitted = []
     for number, point in enumerate(POINTS):
-        submitted.append(server.submit(bench_image, prints(number)))
-        agent.launch(stop_at=point)
-        agent.await_stop()
+        submitted.append(stop_with_a_job(server, agent, point, bench_image, number))
         agent.kill()
     agent.start()
     assert_all_is_well(server, agent, submitted)
@@ -97,9 +103,7 @@ def test_an_agent_that_wakes_up_after_its_lease_was_lost_does_no_harm(
 ) -> None:
     submitted = []
     for number, point in enumerate(["claim.after", "iteration.before", "spool.before", "deliver.before"]):
-        submitted.append(server.submit(bench_image, prints(number)))
-        agent.launch(stop_at=point)
-        agent.await_stop()
+        submitted.append(stop_with_a_job(server, agent, point, bench_image, number))
         # Nobody announces to a process that stands still that it has lost its lease.
         wait_until(lambda: server.job(submitted[-1])["status"] == "pending", "the lease does not run out")
         agent.process.send_signal(signal.SIGCONT)
