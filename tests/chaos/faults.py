@@ -1,7 +1,7 @@
 """What is done to the world: one function for each kind of fault, its details drawn from the seed.
 
 A fault returns after a moment, and leaves damage behind; the next ones come on top of it. The world heals when it
-settles. `faults_for` is the whole list.
+settles. `FAULTS` and what either database adds to it are the whole list.
 """
 
 import contextlib
@@ -261,11 +261,6 @@ FAULTS: Final[tuple[Fault, ...]] = (
 )
 OF_SQLITE: Final[tuple[Fault, ...]] = (database_disk_full, database_locked)
 OF_POSTGRESQL: Final[tuple[Fault, ...]] = (database_restarted, connections_dropped, database_stalled)
-
-
-def faults_for(database: str) -> tuple[Fault, ...]:
-    """Every kind that can be done with this database."""
-    return FAULTS + (OF_SQLITE if database == "sqlite" else OF_POSTGRESQL)
 
 
 def _host(world: World, chance: Random) -> Host:

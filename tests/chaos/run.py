@@ -12,42 +12,22 @@ import faulthandler
 import shutil
 import signal
 import sys
-import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
 from pathlib import Path
-from random import Random
+from tempfile import TemporaryDirectory
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from chaos.faults import MISSED, Fault, faults_for
+from chaos.faults import MISSED
+from chaos.rounds import deal, play
 from chaos.world import World, world
-
-
-def deal(kinds: Sequence[Fault], seed: int, number: int) -> list[Fault]:
-    """The faults of a round."""
-    deck = list(kinds)
-    Random(f"{seed}/{number}").shuffle(deck)
-    return deck
-
-
-def play(world: World, faults: Sequence[Fault], seed: int, number: int) -> Iterator[str]:
-    """Do these faults while runs come in; tell what each did."""
-    for place, fault in enumerate(faults):
-        # Of its own, so that what one fault draws hangs on nothing that another one finds.
-        chance = Random(f"{seed}/{number}/{place}")
-        if place % 4 == 0:
-            world.submit(number * 100 + place // 4, iterations=chance.choice([1, 1, 2]))
-        yield fault(world, chance)
-        world.revive()
-        time.sleep(chance.uniform(0, 0.5))
 
 
 def one_round(options: argparse.Namespace, world: World, number: int, done: Counter[str]) -> list[str]:
     """Play it and settle; what does not hold afterwards."""
     began = time.monotonic()
-    faults = deal(faults_for(options.database), options.seed, number)
+    faults = deal(options.database, options.seed, number)
     told = list(play(world, faults, options.seed, number))
     faulted_s = time.monotonic() - began
     broken = world.settle()
@@ -81,9 +61,8 @@ def main() -> int:
     options = parser.parse_args()
     faulthandler.enable()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # Who ends us wants the world taken down.
-    folder = Path(tempfile.mkdtemp(prefix="chaos-"))
     done: Counter[str] = Counter()
-    with world(folder, options.database) as made:
+    with TemporaryDirectory(prefix="chaos-") as folder, world(Path(folder), options.database) as made:
         failed = rounds(options, made, done)
         if failed >= 0:
             shutil.copytree(folder, f"{folder}-kept", ignore=shutil.ignore_patterns("engine", "*.sock", "key"))
