@@ -32,6 +32,13 @@ def test_every_event_on_the_failure_page_is_logged_somewhere() -> None:
     assert {event for event in named if f'"{event}"' not in source} == set()
 
 
+def test_every_warning_and_error_that_is_logged_is_on_the_failure_page() -> None:
+    source = "".join(path.read_text() for package in (AGENT, SERVER) for path in package.rglob("*.py"))
+    logged = re.findall(r'\blog\.(?:warning|error|exception)\(\s*"(\w+)"', source)
+    page = (DOCS / "failures.md").read_text()
+    assert {event for event in logged if f"`{event}" not in page} == set()
+
+
 def test_the_exit_codes_are_those_of_the_page() -> None:
     page = (DOCS / "failures.md").read_text()
     assert {0, 77} == set(EXIT_CODES.values())
