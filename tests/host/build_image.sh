@@ -30,7 +30,7 @@ trap clean EXIT
 packages=(
   systemd systemd-sysv udev dbus libpam-systemd openssh-server
   python3 python3-venv docker.io docker-registry podman crun apparmor iptables ca-certificates
-  procps iproute2 util-linux stress-ng strace nginx-light postgresql busybox-static less
+  procps iproute2 util-linux stress-ng strace nginx postgresql curl openssl jq busybox-static less
   linux-image-cloud-amd64 initramfs-tools kmod e2fsprogs
 )
 [ "$suite" = bookworm ] || packages+=(docker-cli)

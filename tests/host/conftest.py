@@ -6,8 +6,8 @@ import pytest
 from host.vm import Machine, boot
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def vm() -> Iterator[Machine]:
-    """One machine for the session. What a test changes on it, it puts back."""
+    """One machine for each file of tests. What a test changes on it, it puts back."""
     with boot() as machine:
         yield machine

@@ -81,7 +81,7 @@ def ready(machine: Machine) -> Iterator[Guest]:
 
 @pytest.fixture(scope="module")
 def guest(vm: Machine) -> Iterator[Guest]:
-    """The session's machine, made ready once."""
+    """The file's machine, made ready once."""
     with ready(vm) as made:
         yield made
 

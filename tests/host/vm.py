@@ -13,7 +13,7 @@ Booted it has systemd, cgroup v2, four CPUs, Docker, Podman and a registry, and 
     vm.wait_for("CMD")             until CMD ends with 0
     vm.reboot(), vm.cut_power()    an orderly one, and one that finds what was on the disk
 
-`vm` (tests/host/conftest.py) is one machine for the whole session: leave it as you found it, or take `boot`, which
+`vm` (tests/host/conftest.py) is one machine for a whole file: leave it as you found it, or take `boot`, which
 makes a fresh one. Every wait has a limit. The console goes to `vm.console`; an error shows its last lines.
 The disk is built once by build_image.sh and kept in .cache/vm under the hash of that recipe; it is never written to.
 A second one holds what our packages import.
