@@ -2,6 +2,7 @@
 
 import math
 import random
+from statistics import median
 
 import pytest
 from hypothesis import given
@@ -62,10 +63,33 @@ def test_the_same_work_twice_is_no_difference() -> None:
 def test_three_per_cent_more_work_is_found_through_two_per_cent_of_noise() -> None:
     chance = random.Random(3)
     found = compared([1.03 * math.exp(chance.gauss(0, 0.02)) for _ in range(30)])
-    assert 1.02 < found.ratio_lower < found.ratio < found.ratio_upper < 1.04
+    assert 1.01 < found.ratio_lower < found.ratio < found.ratio_upper < 1.05
+    assert found.ratio_lower < 1.03 < found.ratio_upper
     assert found.p_value < 0.001
     assert found.minimum_detectable_effect is not None
     assert 0.005 < found.minimum_detectable_effect < 0.03
+
+
+@pytest.mark.parametrize("pairs", [6, 9, 20, 21, 60])
+@pytest.mark.parametrize("seed", range(40))
+def test_the_interval_leaves_out_1_where_p_is_below_5_per_cent(pairs: int, seed: int) -> None:
+    chance = random.Random(seed)
+    found = compared([math.exp(chance.gauss(0.04 / math.sqrt(pairs), 0.05)) for _ in range(pairs)])
+    assert (found.p_value < 0.05) == (not found.ratio_lower <= 1 <= found.ratio_upper)
+
+
+@given(logs=st.lists(st.floats(-0.5, 0.5), min_size=1, max_size=40))
+def test_the_ratio_is_the_median_of_the_averages_of_every_two(logs: list[float]) -> None:
+    averages = [(one + two) / 2 for place, one in enumerate(logs) for two in logs[place:]]
+    found = compared([math.exp(log) for log in logs])
+    assert math.log(found.ratio) == pytest.approx(median(averages), abs=1e-9)
+    assert found.ratio_lower <= found.ratio <= found.ratio_upper
+
+
+def test_one_wild_pair_among_many_moves_the_ratio_little() -> None:
+    chance = random.Random(7)
+    ratios = [math.exp(chance.gauss(0, 0.01)) for _ in range(29)]
+    assert compared([*ratios, 3.0]).ratio == pytest.approx(compared(ratios).ratio, abs=0.003)
 
 
 def test_few_pairs_promise_no_detectable_effect() -> None:
