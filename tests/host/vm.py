@@ -14,7 +14,8 @@ Booted it has systemd, cgroup v2, four CPUs, Docker, Podman and a registry, and 
     vm.reboot(), vm.cut_power()    an orderly one, and one that finds what was on the disk
 
 `vm` (tests/host/conftest.py) is one machine for a whole file: leave it as you found it, or take `boot`, which
-makes a fresh one. Every wait has a limit. The console goes to `vm.console`; an error shows its last lines.
+makes a fresh one. Machines meet over our loopback: one `serves` a port of its own, another `reaches` it at `OUTSIDE`.
+Every wait has a limit. The console goes to `vm.console`; an error shows its last lines.
 The disk is built once by build_image.sh and kept in .cache/vm under the hash of that recipe; it is never written to.
 A second one holds what our packages import.
 """
@@ -31,10 +32,11 @@ import sys
 import tempfile
 import time
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -50,6 +52,14 @@ SITE = "/root/site"
 # Always the same, whatever is on it: a picture remembers the size of every disk.
 SITE_BYTES = 2 << 30
 PICTURE = "booted"
+OUTSIDE = "10.0.2.100"
+"""Where a guest finds what it `reaches`."""
+IMAGE = "127.0.0.1:5000/hello:1"
+MADE_IMAGE = (
+    "systemctl start docker-registry && mkdir -p /root/image/bin && cp /bin/busybox /root/image/bin/ && "
+    f"ln -sf busybox /root/image/bin/sh && tar -C /root/image -c . | docker import - {IMAGE} && docker push -q {IMAGE}"
+)
+"""The command that puts `IMAGE`, a shell and nothing else, into a registry of the guest's own."""
 PICTURE_S_MAX = 300
 
 
@@ -75,6 +85,7 @@ class Image:
 
 
 NOWHERE = Image(Path(), Path())
+Ports = Mapping[int, int]
 
 
 class Size(NamedTuple):
@@ -281,8 +292,31 @@ class Machine:
         return GuestError(f"{what}\n--- the end of the console ---\n{tail}")
 
 
+class Doors(NamedTuple):
+    """What of the guest is open on our loopback, and what of our loopback to the guest."""
+
+    serves: Ports = MappingProxyType({})
+    """The guest's port to ours."""
+    reaches: Ports = MappingProxyType({})
+    """The port of `OUTSIDE` to ours."""
+
+    def options(self) -> str:
+        """As qemu's user network takes them."""
+        into = [f",hostfwd=tcp:127.0.0.1:{ours}-:{theirs}" for theirs, ours in self.serves.items()]
+        # One process for each connection: qemu's own forwarding outwards holds one connection and no more.
+        out_of = [
+            f",guestfwd=tcp:{OUTSIDE}:{theirs}-cmd:busybox nc 127.0.0.1 {ours}" for theirs, ours in self.reaches.items()
+        ]
+        return "".join(into + out_of)
+
+
+CLOSED = Doors()
+
+
 @contextmanager
-def boot(suite: str = "bookworm", *, cpus: int = 4, memory_mib: int = 3072, words: str = "") -> Iterator[Machine]:
+def boot(
+    suite: str = "bookworm", *, cpus: int = 4, memory_mib: int = 3072, words: str = "", doors: Doors = CLOSED
+) -> Iterator[Machine]:
     """A fresh machine, up, for the length of the block. `words`: more of them for its kernel.
 
     It wakes from a picture that was taken of one that had just booted: seconds instead of minutes.
@@ -291,7 +325,7 @@ def boot(suite: str = "bookworm", *, cpus: int = 4, memory_mib: int = 3072, word
     disk = image(suite)
     with tempfile.TemporaryDirectory(prefix="vm-", dir="/var/tmp") as name:
         shutil.copy(_picture(disk, size), Path(name) / "disk.qcow2")
-        with _running(disk, Path(name), size, "-loadvm", PICTURE) as machine:
+        with _running(disk, Path(name), size, doors, "-loadvm", PICTURE) as machine:
             # The picture's clock stands where it was taken.
             machine.sh(f"date -s @{time.time():.0f}")
             yield machine
@@ -300,7 +334,7 @@ def boot(suite: str = "bookworm", *, cpus: int = 4, memory_mib: int = 3072, word
 def _picture(disk: Image, size: Size) -> Path:
     """A disk with the memory of a machine that has just booted from it. Taken once for each machine."""
     # One with other parts, or by another qemu, would not wake.
-    parts = [subprocess.check_output(["qemu-system-x86_64", "--version"]), _qemu(NOWHERE, Path(), 0, size)]
+    parts = [subprocess.check_output(["qemu-system-x86_64", "--version"]), _qemu(NOWHERE, Path(), 0, size, CLOSED)]
     kept = disk.folder / f"booted-{hashlib.sha256(repr(parts).encode()).hexdigest()[:12]}.qcow2"
     with _locked(kept.name), tempfile.TemporaryDirectory(prefix="vm-", dir="/var/tmp") as name:
         if not kept.exists():
@@ -308,7 +342,7 @@ def _picture(disk: Image, size: Size) -> Path:
             fresh = Path(name) / "disk.qcow2"
             backing = ["-b", str(disk.folder / "disk.raw"), "-F", "raw"]
             subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", *backing, fresh], check=True)
-            with _running(disk, Path(name), size) as machine:
+            with _running(disk, Path(name), size, CLOSED) as machine:
                 machine.take_picture()
             shutil.copy(fresh, kept.with_suffix(".new"))
             kept.with_suffix(".new").rename(kept)
@@ -316,12 +350,12 @@ def _picture(disk: Image, size: Size) -> Path:
 
 
 @contextmanager
-def _running(disk: Image, folder: Path, size: Size, *more: str) -> Iterator[Machine]:
+def _running(disk: Image, folder: Path, size: Size, doors: Doors, *more: str) -> Iterator[Machine]:
     """A machine on `folder`/disk.qcow2, from the moment it is up to its end."""
-    port = _free_port()
+    port = free_port()
     began = time.monotonic()
     with (folder / "qemu.log").open("wb") as log:
-        command = [*_qemu(disk, folder, port, size), *more]
+        command = [*_qemu(disk, folder, port, size, doors), *more]
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     machine = Machine(disk, folder, port, process)
     try:
@@ -335,7 +369,7 @@ def _running(disk: Image, folder: Path, size: Size, *more: str) -> Iterator[Mach
             shutil.copy(folder / "console", CACHE / "console.log")
 
 
-def _qemu(disk: Image, folder: Path, port: int, size: Size) -> list[str]:
+def _qemu(disk: Image, folder: Path, port: int, size: Size, doors: Doors) -> list[str]:
     words = f"root=/dev/vda rw console=ttyS0 systemd.show_status=1 apparmor=1 security=apparmor {size.words}"
     return [
         *("qemu-system-x86_64", "-accel", "tcg,thread=multi", "-machine", "q35", "-cpu", "max"),
@@ -344,10 +378,10 @@ def _qemu(disk: Image, folder: Path, port: int, size: Size) -> list[str]:
         *("-drive", f"file={folder / 'disk.qcow2'},format=qcow2,if=virtio,cache=unsafe"),
         *("-drive", f"file={disk.site},format=raw,if=virtio,readonly=on"),
         *("-serial", f"file:{folder / 'console'}", "-qmp", f"unix:{folder / 'qmp'},server=on,wait=off"),
-        # `restrict` keeps the guest from every address but ours, and ours reaches only its ssh.
+        # `restrict` keeps the guest from every address but those behind its doors; ours reaches its ssh.
         *(
             "-netdev",
-            f"user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{port}-:22",
+            f"user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{port}-:22{doors.options()}",
             "-device",
             "virtio-net-pci,netdev=net",
         ),
@@ -364,7 +398,8 @@ def _locked(what: str) -> Iterator[None]:
         yield
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """One of our loopback's that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

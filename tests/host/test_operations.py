@@ -1,0 +1,71 @@
+"""docs/operations.md, typed word by word: two servers behind nginx on one PostgreSQL, three hosts, their first jobs.
+
+Four machines. Only what the page leaves to the reader is added: names, a free port for what the outside sees as 443,
+and the files brought from machine to machine.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+from host.operations_page import join_lines, steps
+from host.vm import IMAGE, MADE_IMAGE, OUTSIDE, PROJECT, Doors, Machine, boot, free_port
+
+pytestmark = [pytest.mark.host, pytest.mark.timeout(5400)]
+
+HOSTS = ("rack-1", "rack-2", "rack-3")
+NAME = "bench.example.org"
+BENCHMARK = """sleep 5; echo '{"hello": {"latency": {"value": 7}}}'"""
+SUBMIT = f"server-stub submit --server https://{NAME} --adapter json --image {IMAGE} --project hello --wait --json"
+ON_BENCH = "export SERVER_STUB_CONFIG=/etc/server-stub/config.toml; "
+
+
+@contextmanager
+def in_the_rack(packages: Path, name: str, https: int) -> Iterator[Machine]:
+    """A host that finds the servers' machine by its name, with the agent's package in the working directory."""
+    with boot(doors=Doors(reaches={443: https})) as host:
+        host.sh(f"hostnamectl hostname {name}; printf '%s\\n' '127.0.0.1 {name}' '{OUTSIDE} {NAME}' >> /etc/hosts")
+        (package,) = packages.glob("runner-agent_*.deb")
+        host.push(package, f"/root/{package.name}")
+        host.wait_for("docker info")
+        host.sh(MADE_IMAGE)
+        yield host
+
+
+def test_a_newcomer_gets_a_fleet_of_two_servers_and_three_hosts(packages: Path, tmp_path: Path) -> None:
+    https = free_port()
+    _, database, servers, tls, runners, hosts, *_ = steps("A fleet, step by step")
+    with ExitStack() as machines:
+        bench = machines.enter_context(boot(doors=Doors(serves={443: https})))
+        # Installing them would start them; they are part of this disk.
+        bench.sh(f"systemctl enable --now postgresql nginx; echo 127.0.0.1 {NAME} >> /etc/hosts", within_s=300)
+        bench.push(packages, "/root/checkout/dist")
+        bench.push(PROJECT / "packaging", "/root/checkout/packaging")
+        print(said := bench.sh(f"cd /root/checkout; set -e; {database}{servers}{tls}{runners}", within_s=900))
+        assert said.count("ready\n") == 2
+        assert '"version":"' in said
+        joins = join_lines(said)
+        assert set(joins) == set(HOSTS)
+
+        bench.pull("/etc/nginx/bench.crt", tmp_path / "bench.crt")
+        for name in HOSTS:
+            host = machines.enter_context(in_the_rack(packages, name, https))
+            host.push(tmp_path / "bench.crt", "/root/bench.crt")
+            print(host.sh(f"cd /root; set -e; {hosts}{joins[name]}", within_s=900))
+            assert host.sh("systemctl is-active runner-agent") == "active\n"
+        listed = json.loads(bench.sh(f"{ON_BENCH} server-stub runner list --json"))
+        assert {runner["slug"]: runner["state"] for runner in listed} == dict.fromkeys(HOSTS, "idle")
+
+        each = f"SSL_CERT_FILE=/etc/nginx/bench.crt {SUBMIT} -- sh -c {json.dumps(BENCHMARK)}"
+        bench.write("/root/submit", f"{each}\n")
+        # All at once: nobody has the time to take two of them.
+        bench.sh("for n in 1 2 3; do sh /root/submit >/root/ended.$n & done; wait", within_s=900)
+        for number in (1, 2, 3):
+            ended = json.loads(bench.sh(f"cat /root/ended.{number}"))
+            assert ended["job"]["status"] == "processed"
+            ((result,),) = ended["report"]["results"]
+            assert 7.0 in [one["metric"]["value"] for one in result["measures"]]
+        listed = json.loads(bench.sh(f"{ON_BENCH} server-stub job list --json"))
+        assert sorted(job["runner_name"] for job in listed) == list(HOSTS)
