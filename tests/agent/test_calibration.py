@@ -169,16 +169,25 @@ def test_a_cpu_that_is_not_there_gives_no_song() -> None:
         assert set(canaries.sing(max(os.sched_getaffinity(0)))) == set(NAMES) - {"disk"}
 
 
-def test_a_disk_sings_where_it_is_one_and_can_be_written(tmp_path: Path) -> None:
+def test_a_disk_sings_where_it_can_be_written(tmp_path: Path) -> None:
     cpu = max(os.sched_getaffinity(0))
     with Canaries(tmp_path) as canaries:
         assert set(canaries.sing(cpu)) == set(NAMES)
     assert list(tmp_path.iterdir()) == []
     with Canaries(tmp_path / "gone") as canaries:
         assert set(canaries.sing(cpu)) == set(NAMES) - {"disk"}
-    with Canaries(Path("/dev/shm")) as canaries:
+
+
+@pytest.mark.parametrize(("least_ns", "sings"), [(1, True), (10**10, False)])
+def test_what_answers_faster_than_a_disk_is_none(
+    least_ns: int, sings: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runner_agent.canary.DISK_NS_MIN", least_ns)
+    monkeypatch.setattr("runner_agent.canary.DISK_NS_MAX", 10**11)
+    cpu = max(os.sched_getaffinity(0))
+    with Canaries(tmp_path) as canaries:
         canaries.tune_up([cpu])
-        assert set(canaries.sing(cpu)) == set(canaries.heard_ns) == set(NAMES) - {"disk"}
+        assert set(canaries.sing(cpu)) == set(canaries.heard_ns) == set(NAMES) - (set() if sings else {"disk"})
 
 
 def test_a_song_is_held_against_the_quiet_quarter_of_its_own_moment() -> None:

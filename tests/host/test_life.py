@@ -16,7 +16,7 @@ from host.conftest import packaged
 from host.operations_page import SUDO, boxes, join_lines, section
 from host.vm import IMAGE, MADE_IMAGE, Machine, boot
 
-pytestmark = [pytest.mark.host, pytest.mark.timeout(1800)]
+pytestmark = pytest.mark.host
 
 STATE = "/var/lib/runner-agent"
 OLD = "0.0.1"

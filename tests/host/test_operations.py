@@ -13,7 +13,7 @@ import pytest
 from host.operations_page import join_lines, steps
 from host.vm import IMAGE, MADE_IMAGE, OUTSIDE, PROJECT, Doors, Machine, boot, free_port
 
-pytestmark = [pytest.mark.host, pytest.mark.timeout(5400)]
+pytestmark = pytest.mark.host
 
 HOSTS = ("rack-1", "rack-2", "rack-3")
 NAME = "bench.example.org"
