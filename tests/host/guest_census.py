@@ -1,6 +1,7 @@
 """In the guest: every file that a package could have left, every setting that an agent could have, as one JSON object.
 
-python3 guest_census.py >before.json        values as text; of files their kind, mode, owner and digest
+python3 guest_census.py >before.json        values as text; of files kind, mode and owner with the digest of those in
+                                            /etc, the size and time of all others
 """
 
 import hashlib
@@ -46,29 +47,34 @@ SETTINGS = (
 
 def main() -> None:
     """Print everything."""
-    found = {str(path): _told(path) for folder in FILES for path in _beneath(Path(folder))}
+    found = {entry.path: _told(entry) for folder in FILES for entry in _beneath(Path(folder))}
     for pattern in SETTINGS:
         found |= {str(path): _value(path) for path in Path("/").glob(pattern[1:]) if path.is_file()}
     json.dump(found, sys.stdout)
 
 
-def _beneath(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.iterdir()):
-        if str(path) in PASSING or path.is_mount():
+def _beneath(folder: Path) -> Iterator[os.DirEntry[str]]:
+    for entry in os.scandir(folder):
+        if entry.path in PASSING or os.path.ismount(entry.path):
             continue
-        yield path
-        if path.is_dir() and not path.is_symlink():
-            yield from _beneath(path)
+        yield entry
+        if entry.is_dir(follow_symlinks=False):
+            yield from _beneath(Path(entry.path))
 
 
-def _told(path: Path) -> str:
-    status = path.lstat()
+def _told(entry: os.DirEntry[str]) -> str:
+    status = entry.stat(follow_symlinks=False)
     content = ""
-    if path.is_symlink():
-        content = str(path.readlink())
+    if entry.is_symlink():
+        content = str(Path(entry.path).readlink())
     elif stat.S_ISREG(status.st_mode):
-        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        digested = entry.path.startswith("/etc/")
+        content = _digest(Path(entry.path)) if digested else f"{status.st_size} {status.st_mtime_ns}"
     return f"{stat.filemode(status.st_mode)} {status.st_uid}:{status.st_gid} {content}"
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _value(path: Path) -> str:
