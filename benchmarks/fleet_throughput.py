@@ -22,7 +22,6 @@ from server_stub import claims, intake
 from server_stub.job_queue import terms_of
 from server_stub.settings import Settings
 from server_stub.store.database import Database
-from server_stub.store.runner_keys import authenticate
 
 WORKERS = 64
 """Agents that work a full queue off, and jobs that the peer's worker runs at once."""
@@ -63,20 +62,20 @@ async def bare(name: str, url: str) -> None:
     fill(url, BARE)
     database, settings = Database.open(url), Settings()
     terms = terms_of(settings)
+    look = partial(claims.look, offer=claims.Offer(terms, tiers=False))
+    renew = partial(intake.beat, terms=terms)
     claimed: dict[str, claims.Claim] = {}
 
     async def claim(slug: str, key: str) -> None:
-        take = partial(claims.take, named=slug, key=key, instance=None, blocked=False, terms=terms, tiers=False)
-        claim = await database.write_together(take)
+        caller = claims.Caller(slug, key, instance=None, blocked=False)
+        claim = await database.write_together(look, key, caller)
         assert claim is not None
         claimed[key] = claim
 
     async def beat(slug: str, key: str) -> None:
         job = claimed[key].message
         body = Heartbeat(attempt=job.attempt, progress=Progress(stage=Stage.ITERATE))
-        await database.write_together(
-            lambda tx: intake.beat(tx, authenticate(tx, slug, key), job.job, body, terms),
-        )
+        await database.write_together(renew, key, (intake.From(slug, key, job.job), body))
 
     for what, call in (("claims", claim), ("first heartbeats", beat), ("heartbeats", beat)):
         began = time.perf_counter()

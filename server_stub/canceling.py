@@ -30,6 +30,6 @@ def cancel(tx: Tx, uuid: UUID, project_id: int | None) -> Row:
         if state is not JobState.PENDING:
             jobs.ask_to_stop(tx, job, None)
             return job
-        if jobs.conclude(tx, job, End(JobState.CANCELED, None), ending="canceled"):
+        if jobs.conclude(tx, job, End(JobState.CANCELED, None), "canceled"):
             return job
     raise UnavailableError(f"job {uuid} changes hands just now")

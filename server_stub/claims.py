@@ -1,11 +1,12 @@
-"""What one look for work does, in one transaction: who asks, what of its past has to be settled, which job it gets.
+"""What looks for work do, in one transaction: who asks, what of its past has to be settled, which job it gets.
 
 Waits for nothing and keeps nothing in memory: `job_queue` does. Composes the statements of the store.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Self
 from uuid import UUID
 
 from runner_protocol.jobs import ClaimedJob, RegistryAuth, Spec, Work
@@ -14,7 +15,7 @@ from runner_protocol.states import JobState
 from server_stub.leases import LeaseTerms, Requeue, after_loss, after_return
 from server_stub.sessions import Rival, Session, meet
 from server_stub.store import job_claims, jobs, runners, specs
-from server_stub.store.runner_keys import authenticate_asker
+from server_stub.store.runner_keys import authenticate_asker, authenticated_askers
 from server_stub.store.sessions import note_rival, read_session, write_sessions
 from server_stub.store.tx import Row, Tx
 
@@ -36,14 +37,27 @@ class Asker:
         return frozenset() if self.drained or blocked else self.spec_ids
 
 
-def ask(tx: Tx, named: str, key: str | None) -> Asker:
-    """Look without changing anything. Raises `UnauthorizedError` for a wrong key."""
-    return _asker(authenticate_asker(tx, named, key))
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """What has to be known of a call for work while it waits."""
+
+    named: str
+    key: str | None
+    instance: UUID | None
+    blocked: bool
+
+    @classmethod
+    def of(cls, named: str, key: str | None, body: ClaimRequest) -> Self:
+        """Without what the host says of itself, which is large."""
+        return cls(named, key, body.agent.instance if body.agent else None, bool(body.state.blocked))
 
 
-def _asker(row: Row) -> Asker:
-    spec_ids = frozenset(map(int, row["spec_ids"].split(",") if row["spec_ids"] else ()))
-    return Asker(row["id"], row["slug"], row["drained_ms"] is not None, spec_ids, row["held_id"])
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """On which terms jobs are handed out, and whether tiers are in force."""
+
+    terms: LeaseTerms
+    tiers: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,87 +76,144 @@ class Arrival:
 
     asker: Asker
     met: Session | Rival
-    claim: Claim | None
     changed: bool
     """Whether it says anything but what is written down."""
-    looked: bool
+    claim: Claim | None = None
+    looked: bool = False
     """Whether it was looked for a job."""
+
+
+def ask(tx: Tx, caller: Caller) -> Asker:
+    """Who it is, and nothing changed. Raises `UnauthorizedError` for a wrong key."""
+    return _asker(authenticate_asker(tx, caller.named, caller.key))
+
+
+def _asker(row: Row) -> Asker:
+    spec_ids = frozenset(map(int, row["spec_ids"].split(",") if row["spec_ids"] else ()))
+    return Asker(row["id"], row["slug"], row["drained_ms"] is not None, spec_ids, row["held_id"])
 
 
 def arrive(
     tx: Tx,
-    named: str,
-    key: str | None,
-    body: ClaimRequest,
+    calls: Sequence[tuple[Caller, ClaimRequest]],
     *,
     told: Mapping[int, Session],
     alive_ms: int,
-    take_within: tuple[LeaseTerms, bool] | None,
-) -> Arrival:
-    """Who asks, and the job for it where one waits. `told`: what was heard since it was last written down.
+    offer: Offer | None,
+) -> list[Arrival | Exception]:
+    """Who asks, and the job for each where one waits; in place of it the exception for a wrong key.
 
-    A new process is written down at once, so that its clone is told from it everywhere. `take_within`: the terms, and
-    whether tiers are in force; None where nothing is to be handed out.
+    `told`: what was heard since it was last written down. A new process is written down at once, so that its clone is
+    told from it everywhere. `offer`: None where nothing is to be handed out.
     """
-    row = authenticate_asker(tx, named, key)
+    rows = authenticated_askers(tx, [(caller.named, caller.key) for caller, _ in calls])
+    arrivals = [
+        row if isinstance(row, Exception) else _meet(tx, row, body, told, alive_ms)
+        for row, (_, body) in zip(rows, calls, strict=True)
+    ]
+    if offer is None:
+        return list(arrivals)
+    lookers = {
+        number: _Looker(arrival.asker, arrival.met.instance, caller.blocked)
+        for number, (arrival, (caller, _)) in enumerate(zip(arrivals, calls, strict=True))
+        if isinstance(arrival, Arrival) and isinstance(arrival.met, Session)
+    }
+    found = dict(zip(lookers, _take(tx, list(lookers.values()), offer), strict=True))
+    return [
+        replace(arrival, claim=found[number], looked=True)
+        if isinstance(arrival, Arrival) and number in found
+        else arrival
+        for number, arrival in enumerate(arrivals)
+    ]
+
+
+def look(tx: Tx, callers: Sequence[Caller], offer: Offer) -> list[Claim | Exception | None]:
+    """Settle what each held before, and hand it a job where there is one; or the exception for a wrong key."""
+    rows = authenticated_askers(tx, [(caller.named, caller.key) for caller in callers])
+    lookers = [
+        _Looker(_asker(row), caller.instance, caller.blocked)
+        for row, caller in zip(rows, callers, strict=True)
+        if not isinstance(row, Exception)
+    ]
+    found = iter(_take(tx, lookers, offer))
+    return [row if isinstance(row, Exception) else next(found) for row in rows]
+
+
+def _meet(tx: Tx, row: Row, body: ClaimRequest, told: Mapping[int, Session], alive_ms: int) -> Arrival:
     asker, runner_id = _asker(row), row["id"]
     known = told.get(runner_id) or (read_session(row) if row["state"] else None)
     met = meet(known, body.agent, body.state, tx.now_ms(), alive_ms)
     if isinstance(met, Rival):
         note_rival(tx, runner_id, met)
-        return Arrival(asker, met, None, changed=False, looked=False)
+        return Arrival(asker, met, changed=False)
     changed = known is None or known.seen(met.seen_ms) != met
     if known is None or known.instance != met.instance:
         write_sessions(tx, [(runner_id, met)])
         changed = False
-    claim = None
-    if take_within is not None:
-        terms, tiers = take_within
-        claim = _take(tx, asker, instance=met.instance, blocked=bool(body.state.blocked), terms=terms, tiers=tiers)
-    return Arrival(asker, met, claim, changed=changed, looked=take_within is not None)
+    return Arrival(asker, met, changed=changed)
 
 
-def take(
-    tx: Tx, named: str, key: str | None, *, instance: UUID | None, blocked: bool, terms: LeaseTerms, tiers: bool
-) -> Claim | None:
-    """Settle what a runner held before, and hand it a job where there is one for it."""
-    return _take(tx, ask(tx, named, key), instance=instance, blocked=blocked, terms=terms, tiers=tiers)
+@dataclass(frozen=True, slots=True)
+class _Looker:
+    """A runner that may be given a job."""
+
+    asker: Asker
+    instance: UUID | None
+    blocked: bool
+
+    @property
+    def takes(self) -> frozenset[int]:
+        return self.asker.takes(blocked=self.blocked)
 
 
-def _take(
-    tx: Tx, asker: Asker, *, instance: UUID | None, blocked: bool, terms: LeaseTerms, tiers: bool
-) -> Claim | None:
-    """Settle what the runner held before, and hand it a job where there is one for it.
+def _take(tx: Tx, lookers: list[_Looker], offer: Offer) -> list[Claim | None]:
+    """Settle what each runner held before, and hand it a job where there is one for it.
 
     A claim that this very process never confirmed is handed out again: its answer was lost on the way. Whatever else it
     held it has forgotten, and that goes back to the queue. A drained or blocked runner gets nothing new.
     """
-    held = None if asker.held_id is None else jobs.held_by(tx, asker.runner_id, asker.held_id)
-    if held is not None:
-        if held["state"] == JobState.CLAIMED and held["instance"] == (instance and str(instance)):
-            return _again(tx, held, terms)
-        _give_back(tx, held, instance, terms)
-    spec_ids = asker.takes(blocked=blocked)
-    if not spec_ids:
-        return None
-    if tiers:
+    claims = [_settle_held(tx, looker, offer.terms) for looker in lookers]
+    free = [number for number, looker in enumerate(lookers) if claims[number] is None and looker.takes]
+    if free and offer.tiers:
         job_claims.pass_gate(tx)
-    job = job_claims.next_job(tx, sorted(spec_ids), tiers=tiers)
-    if job is None:
+    for turn in [[number] for number in free] if offer.tiers else [free]:
+        for number, claim in zip(turn, _deal(tx, [lookers[number] for number in turn], offer), strict=True):
+            claims[number] = claim
+    return claims
+
+
+def _settle_held(tx: Tx, looker: _Looker, terms: LeaseTerms) -> Claim | None:
+    asker = looker.asker
+    held = None if asker.held_id is None else jobs.held_by(tx, asker.runner_id, asker.held_id)
+    if held is None:
         return None
-    work = Work.model_validate_json(job["work"])
-    budget_ms = round(terms.budgets(work, job["timeout_s"]).job_s_max * 1000) + terms.grace_ms
-    attempt = job_claims.hand_out(
-        tx, job, asker.runner_id, instance=instance, confirm_ms=terms.confirm_ms, budget_ms=budget_ms
-    )
-    if attempt is None:
-        return None
-    return _claim(tx, job | {"attempt": attempt}, work, runners.wire_spec(job, "spec_"), terms)
+    if held["state"] == JobState.CLAIMED and held["instance"] == (looker.instance and str(looker.instance)):
+        return _again(tx, held, terms)
+    _give_back(tx, held, looker.instance, terms)
+    return None
+
+
+def _deal(tx: Tx, lookers: list[_Looker], offer: Offer) -> list[Claim | None]:
+    """Hand the next jobs out."""
+    terms, wanted = offer.terms, dict[int, job_claims.HandOut]()
+    for number, job in enumerate(job_claims.deal(tx, [looker.takes for looker in lookers], tiers=offer.tiers)):
+        if job is not None:
+            work = Work.model_validate_json(job["work"])
+            budget_ms = round(terms.budgets(work, job["timeout_s"]).job_s_max * 1000) + terms.grace_ms
+            looker = lookers[number]
+            wanted[number] = job_claims.HandOut(job, work, looker.asker.runner_id, looker.instance, budget_ms)
+    given = job_claims.hand_out(tx, list(wanted.values()), terms.confirm_ms) if wanted else set()
+    claims: list[Claim | None] = [None] * len(lookers)
+    for number, one in wanted.items():
+        if one.job["id"] in given:
+            job = one.job | {"attempt": one.attempt}
+            claims[number] = _claim(tx, job, one.work, runners.wire_spec(job, "spec_"), terms)
+    return claims
 
 
 def put_back(tx: Tx, claim: Claim) -> bool:
     """Return a job to the queue at no cost: nobody was there any more to take it."""
-    return jobs.conclude(tx, claim.job, Requeue(None, tx.now_ms(), costs_an_attempt=False), ending="unconfirmed")
+    return jobs.conclude(tx, claim.job, Requeue(None, tx.now_ms(), costs_an_attempt=False), "unconfirmed")
 
 
 def _again(tx: Tx, held: Row, terms: LeaseTerms) -> Claim:
@@ -155,10 +226,10 @@ def _again(tx: Tx, held: Row, terms: LeaseTerms) -> Claim:
 def _give_back(tx: Tx, held: Row, instance: UUID | None, terms: LeaseTerms) -> None:
     if held["state"] == JobState.CLAIMED:
         verdict = Requeue(None, tx.now_ms(), costs_an_attempt=False)
-        jobs.conclude(tx, held, verdict, ending="unconfirmed")
+        jobs.conclude(tx, held, verdict, "unconfirmed")
         return
     fault = after_return(same_process=held["instance"] == (instance and str(instance)))
-    jobs.conclude(tx, held, after_loss(jobs.held(held), fault, tx.now_ms(), terms), ending="lost")
+    jobs.conclude(tx, held, after_loss(jobs.held(held), fault, tx.now_ms(), terms), "lost")
 
 
 def _claim(tx: Tx, job: Row, work: Work, spec: Spec, terms: LeaseTerms) -> Claim:

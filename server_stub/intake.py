@@ -1,10 +1,12 @@
 """Takes in what an attempt sends back: beats, pieces and the report, each fenced by the attempt it names.
 
-Every function is one transaction or pure. A call about an attempt that is over is refused with the reason, except the
-report that ended it: sent again it gets the same answer again.
+Every function is one transaction or pure; beats and reports that wait at the same moment share one. A call about an
+attempt that is over is refused with the reason, except the report that ended it: sent again it gets the same answer
+again.
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -19,6 +21,7 @@ from server_stub.bodies import problem_of
 from server_stub.errors import BadRequestError, ConflictError
 from server_stub.leases import End, LeaseTerms, after_report, refusal
 from server_stub.store import jobs, outputs
+from server_stub.store.runner_keys import authenticated
 from server_stub.store.tx import Row, Tx
 
 PIECES_MAX = 4096
@@ -41,6 +44,11 @@ class Parcel:
     compressed: bytes
     bytes_whole: int
 
+    @property
+    def of(self) -> tuple[UUID, int]:
+        """The job, and the number of the attempt."""
+        return self.report.job, self.report.attempt
+
 
 @dataclass(frozen=True, slots=True)
 class Taken:
@@ -53,12 +61,42 @@ class Taken:
     """Since the first heartbeat, where there was one."""
 
 
-def beat(tx: Tx, runner: Row, uuid: UUID, body: Heartbeat, terms: LeaseTerms) -> HeartbeatReply:
-    """Extend the lease. Raises `ConflictError` with the reason where the attempt no longer holds it."""
-    row = jobs.renew(tx, uuid, runner["id"], body.attempt, body.progress, terms.lease_ms)
-    if row is None:
-        raise refused(tx, runner, uuid, body.attempt)
-    return HeartbeatReply(lease_s=terms.lease_ms / 1000, cancel=row["cancel_ms"] is not None)
+@dataclass(frozen=True, slots=True)
+class From:
+    """Who sends something about a job: the runner that the path names, and the call's key."""
+
+    named: str
+    key: str | None
+    job: UUID
+
+
+def beat(
+    tx: Tx, calls: Sequence[tuple[From, Heartbeat]], terms: LeaseTerms
+) -> list[tuple[int, HeartbeatReply] | Exception]:
+    """Extend leases: for each the runner's id and what it is told.
+
+    In place of it `UnauthorizedError` for a wrong key, `ConflictError` with the reason where the attempt no longer
+    holds its lease.
+    """
+    runners = authenticated(tx, [(sender.named, sender.key) for sender, _ in calls])
+    beats = [
+        jobs.Beat(sender.job, runner["id"], body.attempt, body.progress)
+        for runner, (sender, body) in zip(runners, calls, strict=True)
+        if not isinstance(runner, Exception)
+    ]
+    renewed = jobs.renew(tx, beats, terms.lease_ms) if beats else {}
+    replies: list[tuple[int, HeartbeatReply] | Exception] = []
+    for runner, (sender, body) in zip(runners, calls, strict=True):
+        if isinstance(runner, Exception):
+            replies.append(runner)
+            continue
+        holds = (sender.job, runner["id"], body.attempt)
+        if holds in renewed:
+            reply = HeartbeatReply(lease_s=terms.lease_ms / 1000, cancel=renewed[holds] is not None)
+            replies.append((runner["id"], reply))
+        else:
+            replies.append(refused(tx, runner, sender.job, body.attempt))
+    return replies
 
 
 def put_piece(tx: Tx, runner: Row, uuid: UUID, attempt: int, number: int, body: bytes, limits: Limits) -> None:
@@ -109,23 +147,46 @@ def parcel_of(uuid: UUID, envelope: ReportEnvelope, whole: bytes | None) -> Parc
     return Parcel(report, identity, outputs.compress(text), len(text))
 
 
-def take_report(tx: Tx, runner: Row, uuid: UUID, parcel: Parcel, terms: LeaseTerms) -> Taken:
-    """End the attempt with its report. Raises `ConflictError` with the reason where the attempt is over."""
-    attempt = parcel.report.attempt
-    job = jobs.of_attempt(tx, uuid, attempt)
+def take_reports(tx: Tx, calls: Sequence[tuple[From, Parcel]], terms: LeaseTerms) -> list[Taken | Exception]:
+    """End attempts with their reports, no attempt twice: for each what that has caused.
+
+    In place of it `UnauthorizedError` for a wrong key, `ConflictError` with the reason where the attempt is over.
+    """
+    runners = authenticated(tx, [(sender.named, sender.key) for sender, _ in calls])
+    rows = jobs.of_attempts(tx, [(sender.job, parcel.report.attempt) for sender, parcel in calls])
+    found = [
+        runner if isinstance(runner, Exception) else _judge(tx, runner, rows.get(parcel.of), parcel, terms)
+        for runner, (_, parcel) in zip(runners, calls, strict=True)
+    ]
+    endings = [one for one in found if isinstance(one, jobs.Ending)]
+    jobs.conclude_all(tx, endings)
+    outputs.store_reports(
+        tx,
+        [
+            (one.job["id"], parcel.report.attempt, parcel.compressed, parcel.bytes_whole)
+            for one, (_, parcel) in zip(found, calls, strict=True)
+            if isinstance(one, jobs.Ending) and isinstance(one.verdict, End)
+        ],
+    )
+    return [_taken(one, tx.now_ms()) if isinstance(one, jobs.Ending) else one for one in found]
+
+
+def _judge(tx: Tx, runner: Row, job: Row | None, parcel: Parcel, terms: LeaseTerms) -> jobs.Ending | Taken | Exception:
+    """What a report comes to. `job`: beside the attempt that it names."""
     if (earlier := earlier_receipt(job, runner, parcel.identity)) is not None:
         return earlier
-    if job is None or not _holds(runner, job, attempt):
-        raise refused(tx, runner, uuid, attempt)
+    if job is None or not _holds(runner, job, parcel.report.attempt):
+        return refused(tx, runner, *parcel.of)
     verdict = after_report(jobs.held(job), parcel.report, tx.now_ms(), terms)
-    state = verdict.state if isinstance(verdict, End) else JobState.PENDING
-    noted = jobs.Noted(parcel.identity, state)
-    if not jobs.conclude(tx, job, verdict, ending=parcel.report.outcome, noted=noted):
-        raise refused(tx, runner, uuid, attempt)
-    if isinstance(verdict, End):
-        outputs.store_report(tx, job["id"], attempt, parcel.compressed, parcel.bytes_whole)
-    ran_s = None if job["started_ms"] is None else (tx.now_ms() - job["started_ms"]) / 1000
-    return Taken(ReportReceipt(state=state), repeated=False, ran_s=ran_s)
+    noted = jobs.Noted(parcel.identity, verdict.state if isinstance(verdict, End) else JobState.PENDING)
+    return jobs.Ending(job, verdict, parcel.report.outcome, noted)
+
+
+def _taken(ending: jobs.Ending, now_ms: int) -> Taken:
+    assert ending.noted is not None, "a report's ending is noted"
+    started_ms = ending.job["started_ms"]
+    ran_s = None if started_ms is None else (now_ms - started_ms) / 1000
+    return Taken(ReportReceipt(state=ending.noted.receipt), repeated=False, ran_s=ran_s)
 
 
 def _reported(tx: Tx, runner: Row, uuid: UUID, attempt: int) -> bool:

@@ -1,8 +1,9 @@
 """The queue of one server process: hands jobs to agents that wait, keeps their leases, takes in their reports.
 
-One transaction for each thing that happens; what it decides stands in `leases`, what it writes in `claims`, `intake`
-and `store`. Any number of these processes may share one database: leases run out in whichever process is alive, and a
-job queued in one is handed to an agent that waits in another. Parses nothing: that is left to `on_completed`.
+One transaction for each thing that happens, or for all of a kind that happen at once; what it decides stands in
+`leases`, what it writes in `claims`, `intake` and `store`. Any number of these processes may share one database: leases
+run out in whichever process is alive, and a job queued in one is handed to an agent that waits in another. Parses
+nothing: that is left to `on_completed`.
 """
 
 import asyncio
@@ -10,9 +11,7 @@ import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
-from typing import Self
 from uuid import UUID
 
 import structlog
@@ -78,6 +77,8 @@ class JobQueue:
         self._database = database
         self._settings = settings
         self._on_completed = on_completed
+        self._offer = claims.Offer(self.terms, settings.tiers)
+        self._alive_ms = round(settings.lost_s * 1000)
         self._told: dict[int, Session] = {}
         self._heard: set[int] = set()
         self._unparsed: asyncio.Queue[UUID] = asyncio.Queue()
@@ -111,24 +112,21 @@ class JobQueue:
         Raises `UnauthorizedError` for a wrong key, `ConflictError` for a clone.
         """
         until = asyncio.get_running_loop().time() + body.poll_timeout
-        call, stirs = _Call.of(named, key, body), self.waiters.stirs
-        asker, claim, looked = await self._arrive(call, body)
+        caller, stirs = claims.Caller.of(named, key, body), self.waiters.stirs
+        asker, claim, looked = await self._arrive(caller, body)
         del body  # What a host says of itself is large, and ten thousand of them may wait.
         with self.waiters.parked(asker.runner_id) as waiter:
             departure.then(waiter.leave)
             if claim is not None:
                 return await self._deliver(claim, waiter)
             news = not looked or stirs != self.waiters.stirs
-            return await self._wait(waiter, asker, call, until, news=news)
+            return await self._wait(waiter, asker, caller, until, news=news)
 
     async def beat(self, named: str, key: str | None, job: UUID, body: Heartbeat) -> HeartbeatReply:
         """Extend a lease. Raises `ConflictError` with the reason where it is lost."""
 
-        def work(tx: Tx) -> tuple[int, HeartbeatReply]:
-            runner = authenticate(tx, named, key)
-            return runner["id"], intake.beat(tx, runner, job, body, self.terms)
-
-        runner_id, reply = await self._database.write_together(work)
+        sender = intake.From(named, key, job)
+        runner_id, reply = await self._database.write_together(self._answer_beats, key, (sender, body))
         self._heard.add(runner_id)
         return reply
 
@@ -167,11 +165,8 @@ class JobQueue:
         else:
             parcel = intake.parcel_of(job, envelope, whole)
 
-        def work(tx: Tx) -> intake.Taken:
-            runner = authenticate(tx, named, key)
-            return intake.take_report(tx, runner, job, parcel, self.terms)
-
-        taken = await self._database.write_together(work)
+        sender = intake.From(named, key, job)
+        taken = await self._database.write_together(self._answer_reports, key, (sender, parcel))
         if not taken.repeated:
             self._note(taken, parcel.report)
         self._have_parsed(job, taken)
@@ -200,18 +195,18 @@ class JobQueue:
 
     # How a poll waits.
 
-    async def _arrive(self, call: "_Call", body: ClaimRequest) -> tuple[claims.Asker, claims.Claim | None, bool]:
+    async def _arrive(
+        self, caller: claims.Caller, body: ClaimRequest
+    ) -> tuple[claims.Asker, claims.Claim | None, bool]:
         """Note who asks, and take a job for it where one waits: one transaction for most claims of a busy server.
 
         Who it is, its job, and whether there was a look for one.
         """
-        alive_ms = round(self._settings.lost_s * 1000)
-        within = None if self.waiters.closing else (self.terms, self._settings.tiers)
-        arrive = partial(claims.arrive, named=call.named, key=call.key, body=body, told=self._told, alive_ms=alive_ms)
+        together, call = self._database.write_together, (caller, body)
         try:
-            arrival = await self._database.write_together(partial(arrive, take_within=within))
+            arrival = await together(self._answer_arrivals, caller.key, call)
         except ConflictError:  # Two polls of one runner raced; the other one holds the lease.
-            arrival = await self._database.write_together(partial(arrive, take_within=None))
+            arrival = await together(self._answer_arrivals_with_nothing, caller.key, call)
         asker = arrival.asker
         if isinstance(arrival.met, Rival):
             self.telemetry.clones.inc()
@@ -224,7 +219,7 @@ class JobQueue:
         return asker, arrival.claim, arrival.looked
 
     async def _wait(
-        self, waiter: Waiter, asker: claims.Asker, call: "_Call", until: float, *, news: bool
+        self, waiter: Waiter, asker: claims.Asker, caller: claims.Caller, until: float, *, news: bool
     ) -> ClaimedJob | None:
         """Look, sleep until woken, look again. The waiter is armed before each look, so that no job slips between.
 
@@ -232,20 +227,20 @@ class JobQueue:
         """
         woken_for_a_job = False
         while not waiter.left:
-            self.waiters.arm(waiter, asker.takes(blocked=call.blocked))
+            self.waiters.arm(waiter, asker.takes(blocked=caller.blocked))
             if woken_for_a_job or (news and await self._worth_a_look(asker, waiter)):
-                claim = await self._look(call)
+                claim = await self._look(caller)
                 if claim is not None:
                     return await self._deliver(claim, waiter)
                 # Someone else was faster, or this runner may not take it: then it must not stand in line for it.
-                asker, woken_for_a_job = await self._database.read(call.ask), False
-                if asker.takes(blocked=call.blocked) != waiter.spec_ids:
+                asker, woken_for_a_job = await self._database.read(partial(claims.ask, caller=caller)), False
+                if asker.takes(blocked=caller.blocked) != waiter.spec_ids:
                     continue
             if not await waiter.wait(until):
                 return None
             woken_for_a_job, news = waiter.woken_by is not None, True
             if not woken_for_a_job:
-                asker = await self._database.read(call.ask)
+                asker = await self._database.read(partial(claims.ask, caller=caller))
         return None
 
     async def _worth_a_look(self, asker: claims.Asker, waiter: Waiter) -> bool:
@@ -255,15 +250,39 @@ class JobQueue:
         due = partial(job_claims.anything_due, spec_ids=sorted(waiter.spec_ids))
         return bool(waiter.spec_ids and await self._database.read(due))
 
-    async def _look(self, call: "_Call") -> claims.Claim | None:
+    async def _look(self, caller: claims.Caller) -> claims.Claim | None:
         try:
-            return await self._database.write_together(partial(call.take, terms=self.terms, tiers=self._settings.tiers))
+            return await self._database.write_together(self._answer_looks, caller.key, caller)
         except ConflictError:
             return None  # Two polls of one runner raced; the other one holds the lease.
 
+    # What the database is asked for many calls at once.
+
+    def _answer_arrivals(
+        self, tx: Tx, calls: list[tuple[claims.Caller, ClaimRequest]]
+    ) -> list[claims.Arrival | Exception]:
+        offer = None if self.waiters.closing else self._offer
+        return claims.arrive(tx, calls, told=self._told, alive_ms=self._alive_ms, offer=offer)
+
+    def _answer_arrivals_with_nothing(
+        self, tx: Tx, calls: list[tuple[claims.Caller, ClaimRequest]]
+    ) -> list[claims.Arrival | Exception]:
+        return claims.arrive(tx, calls, told=self._told, alive_ms=self._alive_ms, offer=None)
+
+    def _answer_looks(self, tx: Tx, callers: list[claims.Caller]) -> list[claims.Claim | Exception | None]:
+        return claims.look(tx, callers, self._offer)
+
+    def _answer_beats(
+        self, tx: Tx, calls: list[tuple[intake.From, Heartbeat]]
+    ) -> list[tuple[int, HeartbeatReply] | Exception]:
+        return intake.beat(tx, calls, self.terms)
+
+    def _answer_reports(self, tx: Tx, calls: list[tuple[intake.From, intake.Parcel]]) -> list[intake.Taken | Exception]:
+        return intake.take_reports(tx, calls, self.terms)
+
     async def _deliver(self, claim: claims.Claim, waiter: Waiter) -> ClaimedJob | None:
         if waiter.left:
-            await self._database.write_together(partial(claims.put_back, claim=claim))
+            await self._database.write(partial(claims.put_back, claim=claim))
             return None
         self.waiters.handed(waiter.runner_id)
         self.telemetry.claims.labels(claim.message.spec.slug).inc()
@@ -358,25 +377,3 @@ class JobQueue:
             message = f"the results could not be stored: {type(error).__name__}"
             fault = Fault(kind=FaultClass.RESULTS_UNREADABLE, stage=Stage.PROCESS, message=message)
             await self._database.write(partial(jobs.settle, uuid=job, fault=fault))
-
-
-@dataclass(frozen=True, slots=True)
-class _Call:
-    """What has to be known of a call for work while it waits."""
-
-    named: str
-    key: str | None
-    instance: UUID | None
-    blocked: bool
-
-    @classmethod
-    def of(cls, named: str, key: str | None, body: ClaimRequest) -> Self:
-        return cls(named, key, body.agent.instance if body.agent else None, bool(body.state.blocked))
-
-    def ask(self, tx: Tx) -> claims.Asker:
-        return claims.ask(tx, self.named, self.key)
-
-    def take(self, tx: Tx, terms: LeaseTerms, *, tiers: bool) -> claims.Claim | None:
-        return claims.take(
-            tx, self.named, self.key, instance=self.instance, blocked=self.blocked, terms=terms, tiers=tiers
-        )

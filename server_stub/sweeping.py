@@ -61,6 +61,6 @@ def _expire_one(tx: Tx, row: Row, terms: LeaseTerms) -> str:
         ending = "asked"
     else:
         ending = "lost" if verdict.fault else "unconfirmed"
-        jobs.conclude(tx, row, verdict, ending=ending)
+        jobs.conclude(tx, row, verdict, ending)
     log.info("lease_expired", job=row["uuid"], attempt=row["attempt"], ending=ending)
     return ending

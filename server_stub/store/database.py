@@ -15,9 +15,10 @@ from typing import Any, Self, TypeVar
 from server_stub.errors import BadRequestError, UnavailableError
 from server_stub.store.migrate import migrate
 from server_stub.store.sqlite import SqliteEngine
-from server_stub.store.tx import Dialect, Tx
+from server_stub.store.tx import Call, Dialect, Tx
 
 T = TypeVar("T")
+C = TypeVar("C")
 Hearer = Callable[[str], None]
 
 # Longer than either database waits for a lock or a connection of its own accord, shorter than a client waits for us.
@@ -69,13 +70,16 @@ class Database:
         result: T = await self._answer(self._engine.write(work))
         return result
 
-    async def write_together(self, work: Callable[[Tx], T]) -> T:
-        """`write`, for a short function: those that wait at the same moment may share one transaction and its fsync.
+    async def write_together(
+        self, answer: Callable[[Tx, list[C]], list[T | Exception]], caller: str | None, body: C
+    ) -> T:
+        """`write`, for a short call: `answer` is handed all calls of its kind that wait at the same moment.
 
-        What `work` raises is its own caller's, and none of the others sees anything of it. It may be run a second time
-        where the shared transaction was rolled back: it must change nothing but the database.
+        It gives an answer for each, or the exception that is raised here. A call that is refused has changed nothing.
+        No two calls of one batch have the same `caller`. Where `answer` raises, nothing of the batch stands, and each
+        call is answered by itself: it must change nothing but the database. Batches may share a transaction.
         """
-        result: T = await self._answer(self._engine.write_together(work))
+        result: T = await self._answer(self._engine.write_together(Call(answer, caller, body)))
         return result
 
     async def read(self, work: Callable[[Tx], T]) -> T:

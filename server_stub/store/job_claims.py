@@ -3,27 +3,38 @@
 Order: priority, then age, then id, among the jobs that want a spec the runner holds. Decides nothing about leases.
 """
 
+from collections import Counter, deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from uuid import UUID
 
-from runner_protocol.jobs import Spec
+from runner_protocol.jobs import Spec, Work
 from runner_protocol.states import LEASED
 from server_stub.store.jobs import within
 from server_stub.store.tx import Row, Tx
 
 
-def next_job(tx: Tx, spec_ids: list[int], *, tiers: bool) -> Row | None:
-    """The job to be handed out next among those that want one of the specs: by priority, then age, then id.
+def deal(tx: Tx, hands: Sequence[Iterable[int]], *, tiers: bool) -> list[Row | None]:
+    """A job for each hand, where there is one that wants a spec it holds: by priority, then age, then id.
 
-    With what was asked for, the slug of its `project`, and its spec in columns that begin with `spec_`. On PostgreSQL
-    the row is locked, and rows that others lock are passed over.
+    `hands`: the ids of the specs of each, all of whom take what they get. With what was asked for, the slug of its
+    `project`, and its spec in columns that begin with `spec_`. On PostgreSQL the rows are locked, and rows that others
+    lock are passed over. Under tiers one hand at a time.
     """
-    best: Row | None = None
+    assert len(hands) == 1 or not tiers, "what one hand takes decides what another may"
+    wanted = Counter(spec_id for hand in hands for spec_id in hand)
     # One query a spec: each is the head of an index, however many jobs wait for runners of other kinds.
-    for spec_id in spec_ids:
-        row = tx.one(_NEXT[tiers], spec=spec_id, now=tx.now_ms())
-        if row is not None and (best is None or _order(row) < _order(best)):
-            best = row
-    return best
+    heaps = {
+        spec_id: deque(tx.all(_NEXT[tiers], spec=spec_id, now=tx.now_ms(), count=wanted[spec_id]))
+        for spec_id in sorted(wanted)
+    }
+    return [_first([heaps[spec_id] for spec_id in hand]) for hand in hands]
+
+
+def _first(heaps: list[deque[Row]]) -> Row | None:
+    """Take the job that is next on any heap."""
+    best = min((heap for heap in heaps if heap), key=lambda heap: _order(heap[0]), default=None)
+    return best.popleft() if best else None
 
 
 def pass_gate(tx: Tx) -> None:
@@ -41,27 +52,55 @@ def anything_due(tx: Tx, spec_ids: list[int]) -> set[int]:
     return {row["spec_id"] for row in rows}
 
 
-def hand_out(tx: Tx, job: Row, runner_id: int, *, instance: UUID | None, confirm_ms: int, budget_ms: int) -> int | None:
-    """Give a pending job to a runner under a lease; return the number of the attempt, or None where it was too late."""
+@dataclass(frozen=True, slots=True)
+class HandOut:
+    """A pending job for a runner."""
+
+    job: Row
+    work: Work
+    runner_id: int
+    instance: UUID | None
+    budget_ms: int
+
+    @property
+    def attempt(self) -> int:
+        """Its number, once it is handed out."""
+        attempt: int = self.job["attempt"]
+        return attempt + 1
+
+
+def hand_out(tx: Tx, wanted: Sequence[HandOut], confirm_ms: int) -> set[int]:
+    """Give pending jobs to runners under leases; the ids of those jobs for which it was not too late."""
     now_ms = tx.now_ms()
-    attempt: int = job["attempt"] + 1
-    taken = tx.run(
-        "UPDATE job SET state = 'claimed', runner_id = :runner, attempt = :attempt, lease_until_ms = :until,"
-        " deadline_ms = :deadline, cancel_ms = NULL, claimed_ms = :now, started_ms = NULL, progress = NULL,"
-        " modified_ms = :now WHERE id = :id AND state = 'pending'",
-        runner=runner_id,
-        attempt=attempt,
+    rows = [
+        {
+            "id": one.job["id"],
+            "runner": one.runner_id,
+            "attempt": one.attempt,
+            "deadline": now_ms + one.budget_ms,
+        }
+        for one in wanted
+    ]
+    taken = tx.all(
+        "UPDATE job SET state = 'claimed', runner_id = o.runner, attempt = o.attempt, lease_until_ms = :until,"
+        " deadline_ms = o.deadline, cancel_ms = NULL, claimed_ms = :now, started_ms = NULL, progress = NULL,"
+        " modified_ms = :now FROM {rows:o(id bigint, runner bigint, attempt bigint, deadline bigint)}"
+        " WHERE job.id = o.id AND job.state = 'pending' RETURNING job.id",
         until=now_ms + confirm_ms,
-        deadline=now_ms + budget_ms,
         now=now_ms,
-        id=job["id"],
+        o=rows,
     )
-    if not taken:
-        return None
+    ids = {row["id"] for row in taken}
+    begun = [one for one in wanted if one.job["id"] in ids]
     columns = ("job_id", "attempt", "runner_id", "instance", "claimed_ms")
-    tx.insert("job_attempt", columns, [(job["id"], attempt, runner_id, instance and str(instance), now_ms)])
-    tx.notify("job_changed", job["uuid"])
-    return attempt
+    tx.insert(
+        "job_attempt",
+        columns,
+        [(one.job["id"], one.attempt, one.runner_id, one.instance and str(one.instance), now_ms) for one in begun],
+    )
+    for one in begun:
+        tx.notify("job_changed", one.job["uuid"])
+    return ids
 
 
 def hand_again(tx: Tx, job: Row, confirm_ms: int) -> None:
@@ -90,8 +129,9 @@ def _next(tiers: str) -> str:
     return (
         f"SELECT n.*, p.slug AS project, q.work, q.registry_auth, {spec} FROM (SELECT j.* FROM job j"
         f" WHERE j.state = 'pending' AND j.spec_id = :spec AND j.not_before_ms <= :now{tiers}"
-        " ORDER BY j.priority DESC, j.created_ms, j.id LIMIT 1 {skip_locked}) n"
+        " ORDER BY j.priority DESC, j.created_ms, j.id LIMIT :count {skip_locked}) n"
         " JOIN project p ON p.id = n.project_id JOIN job_request q ON q.job_id = n.id JOIN spec s ON s.id = n.spec_id"
+        " ORDER BY n.priority DESC, n.created_ms, n.id"
     )
 
 

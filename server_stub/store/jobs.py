@@ -5,6 +5,7 @@ for it, so that of two callers one wins and the other learns that it did not. De
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -77,31 +78,48 @@ def request_of(tx: Tx, job_id: int) -> Row:
     return row
 
 
-def renew(tx: Tx, uuid: UUID, runner_id: int, attempt: int, progress: Progress, lease_ms: int) -> Row | None:
-    """Extend the lease of an attempt that still holds it and note its progress; None where it holds it no longer.
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """A word from the holder of a lease."""
 
-    The first beat confirms the claim. The row says `cancel_ms`, and whether this was the `first` one.
+    uuid: UUID
+    runner_id: int
+    attempt: int
+    progress: Progress
+
+
+def renew(tx: Tx, beats: Sequence[Beat], lease_ms: int) -> dict[tuple[UUID, int, int], int | None]:
+    """Extend the leases of those attempts that still hold them and note their progress. The first confirms the claim.
+
+    For each job, runner and attempt among them when its end was asked for, or None.
     """
     now_ms = tx.now_ms()
-    row = tx.one(
-        "UPDATE job SET state = 'running', lease_until_ms = :until, progress = :progress,"
+    told = [
+        {"uuid": str(b.uuid), "runner": b.runner_id, "attempt": b.attempt, "progress": to_json(b.progress)}
+        for b in beats
+    ]
+    rows = tx.all(
+        "UPDATE job SET state = 'running', lease_until_ms = :until, progress = b.progress,"
         " started_ms = COALESCE(started_ms, :now), modified_ms = :now"
-        f" WHERE uuid = :uuid AND runner_id = :runner AND attempt = :attempt AND state IN {within(LEASED)}"
-        " RETURNING id, cancel_ms, started_ms",
+        " FROM {rows:b(uuid text, runner bigint, attempt bigint, progress text)}"
+        " WHERE job.uuid = b.uuid AND job.runner_id = b.runner AND job.attempt = b.attempt"
+        f" AND job.state IN {within(LEASED)} RETURNING"
+        " job.id, job.uuid, job.runner_id, job.attempt, job.cancel_ms, job.started_ms",
         until=now_ms + lease_ms,
-        progress=to_json(progress),
         now=now_ms,
-        uuid=str(uuid),
-        runner=runner_id,
-        attempt=attempt,
+        b=told,
     )
-    if row is None:
-        return None
-    tx.notify("job_changed", str(uuid))  # Every beat brings progress, for those who follow it.
-    if row["started_ms"] == now_ms:
-        confirmed = "UPDATE job_attempt SET confirmed_ms = :now WHERE job_id = :id AND attempt = :attempt"
-        tx.run(f"{confirmed} AND confirmed_ms IS NULL", now=now_ms, id=row["id"], attempt=attempt)
-    return row
+    first = [{"id": row["id"], "attempt": row["attempt"]} for row in rows if row["started_ms"] == now_ms]
+    if first:
+        tx.run(
+            "UPDATE job_attempt SET confirmed_ms = :now FROM {rows:f(id bigint, attempt bigint)}"
+            " WHERE job_id = f.id AND job_attempt.attempt = f.attempt AND confirmed_ms IS NULL",
+            now=now_ms,
+            f=first,
+        )
+    for row in rows:
+        tx.notify("job_changed", row["uuid"])  # Every beat brings progress, for those who follow it.
+    return {(UUID(row["uuid"]), row["runner_id"], row["attempt"]): row["cancel_ms"] for row in rows}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,26 +131,60 @@ class Noted:
     """What it was answered."""
 
 
-def conclude(tx: Tx, job: Row, verdict: Requeue | End, *, ending: str, noted: Noted | None = None) -> bool:
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What is to become of a job's present attempt."""
+
+    job: Row
+    verdict: Requeue | End
+    how: str
+    noted: Noted | None = None
+
+
+def conclude(tx: Tx, job: Row, verdict: Requeue | End, how: str) -> bool:
     """Carry out what `leases` decided about a job's present attempt; tell whether that attempt was still the one."""
-    moved = _requeue(tx, job, verdict) if isinstance(verdict, Requeue) else _end(tx, job, verdict)
-    if not moved:
-        return False
+    return bool(conclude_all(tx, [Ending(job, verdict, how)]))
+
+
+def conclude_all(tx: Tx, endings: Sequence[Ending]) -> set[int]:
+    """`conclude` for many jobs, none of them twice; the ids of those whose attempt was still the one."""
+    moved = set[int]()
+    by_state: dict[JobState, list[Ending]] = {}
+    for ending in endings:
+        if isinstance(ending.verdict, End):
+            by_state.setdefault(ending.verdict.state, []).append(ending)
+        elif _requeue(tx, ending.job, ending.verdict):
+            moved.add(ending.job["id"])
+    for state, of_state in by_state.items():
+        moved |= _end(tx, state, of_state)
+    if done := [ending for ending in endings if ending.job["id"] in moved]:
+        _end_attempts(tx, done)
+    return moved
+
+
+def _end_attempts(tx: Tx, done: list[Ending]) -> None:
     tx.run(
-        "UPDATE job_attempt SET ended_ms = :now, ending = :ending, fault = :fault, report_sha256 = :sha256,"
-        " receipt = :receipt WHERE job_id = :id AND attempt = :attempt AND ended_ms IS NULL",
+        "UPDATE job_attempt SET ended_ms = :now, ending = e.how, fault = e.fault, report_sha256 = e.sha256,"
+        " receipt = e.receipt"
+        " FROM {rows:e(id bigint, attempt bigint, how text, fault text, sha256 text, receipt text)}"
+        " WHERE job_id = e.id AND job_attempt.attempt = e.attempt AND ended_ms IS NULL",
         now=tx.now_ms(),
-        ending=ending,
-        fault=to_json(verdict.fault),
-        sha256=noted and noted.sha256,
-        receipt=noted and noted.receipt,
-        id=job["id"],
-        attempt=job["attempt"],
+        e=[
+            {
+                "id": one.job["id"],
+                "attempt": one.job["attempt"],
+                "how": one.how,
+                "fault": to_json(one.verdict.fault),
+                "sha256": one.noted and one.noted.sha256,
+                "receipt": one.noted and one.noted.receipt,
+            }
+            for one in done
+        ],
     )
-    if job.get("pieces", True):
-        tx.run("DELETE FROM report_piece WHERE job_id = :id", id=job["id"])
-    tx.notify("job_changed", job["uuid"])
-    return True
+    if ids := [one.job["id"] for one in done if one.job.get("pieces", True)]:
+        tx.run("DELETE FROM report_piece WHERE job_id {any:ids}", ids=ids)
+    for one in done:
+        tx.notify("job_changed", one.job["uuid"])
 
 
 def _requeue(tx: Tx, job: Row, verdict: Requeue) -> bool:
@@ -153,23 +205,25 @@ def _requeue(tx: Tx, job: Row, verdict: Requeue) -> bool:
     return bool(moved)
 
 
-def _end(tx: Tx, job: Row, end: End) -> bool:
-    moved = tx.run(
-        "UPDATE job SET state = :state, lease_until_ms = NULL, ended_ms = :now, modified_ms = :now, fault = :fault,"
-        " processing_ms = :held"
-        f" WHERE id = :id AND attempt = :attempt AND state IN {within(sources(end.state) - {JobState.COMPLETED})}",
-        state=end.state,
+def _end(tx: Tx, state: JobState, endings: list[Ending]) -> set[int]:
+    rows = tx.all(
+        "UPDATE job SET state = :state, lease_until_ms = NULL, ended_ms = :now, modified_ms = :now, fault = e.fault,"
+        " processing_ms = :held FROM {rows:e(id bigint, attempt bigint, fault text)}"
+        " WHERE job.id = e.id AND job.attempt = e.attempt"
+        f" AND job.state IN {within(sources(state) - {JobState.COMPLETED})} RETURNING job.id",
+        state=state,
         now=tx.now_ms(),
-        fault=to_json(end.fault),
         # Whoever takes a report in has it parsed: others keep off for a while.
-        held=tx.now_ms() + PARSING_MS if end.state is JobState.COMPLETED else 0,
-        id=job["id"],
-        attempt=job["attempt"],
+        held=tx.now_ms() + PARSING_MS if state is JobState.COMPLETED else 0,
+        e=[
+            {"id": one.job["id"], "attempt": one.job["attempt"], "fault": to_json(one.verdict.fault)} for one in endings
+        ],
     )
-    if moved and job.get("has_auth", True):
-        # No further attempt will pull: the credentials have done their work.
-        tx.run("UPDATE job_request SET registry_auth = NULL WHERE job_id = :id", id=job["id"])
-    return bool(moved)
+    moved = {row["id"] for row in rows}
+    # No further attempt will pull: the credentials have done their work.
+    if ids := [one.job["id"] for one in endings if one.job["id"] in moved and one.job.get("has_auth", True)]:
+        tx.run("UPDATE job_request SET registry_auth = NULL WHERE job_id {any:ids}", ids=ids)
+    return moved
 
 
 def ask_to_stop(tx: Tx, job: Row, fault: Fault | None) -> bool:
@@ -243,14 +297,20 @@ def of_attempt(tx: Tx, uuid: UUID, attempt: int) -> Row | None:
 
     Also whether there are `pieces` of a report, and whether it `has_auth`: most have neither to be removed.
     """
-    return tx.one(
-        "SELECT j.*, a.runner_id AS reporter, a.report_sha256, a.receipt, q.registry_auth IS NOT NULL AS has_auth,"
-        " EXISTS (SELECT 1 FROM report_piece x WHERE x.job_id = j.id) AS pieces FROM job j"
-        " JOIN job_request q ON q.job_id = j.id"
-        " LEFT JOIN job_attempt a ON a.job_id = j.id AND a.attempt = :attempt WHERE j.uuid = :uuid",
-        uuid=str(uuid),
-        attempt=attempt,
+    return of_attempts(tx, [(uuid, attempt)]).get((uuid, attempt))
+
+
+def of_attempts(tx: Tx, wanted: Sequence[tuple[UUID, int]]) -> dict[tuple[UUID, int], Row]:
+    """`of_attempt` for many, as far as there are such jobs."""
+    rows = tx.all(
+        "SELECT j.*, w.attempt AS asked, a.runner_id AS reporter, a.report_sha256, a.receipt,"
+        " q.registry_auth IS NOT NULL AS has_auth,"
+        " EXISTS (SELECT 1 FROM report_piece x WHERE x.job_id = j.id) AS pieces"
+        " FROM {rows:w(uuid text, attempt bigint)} JOIN job j ON j.uuid = w.uuid JOIN job_request q ON q.job_id = j.id"
+        " LEFT JOIN job_attempt a ON a.job_id = j.id AND a.attempt = w.attempt",
+        w=[{"uuid": str(uuid), "attempt": attempt} for uuid, attempt in wanted],
     )
+    return {(UUID(row["uuid"]), row["asked"]): row for row in rows}
 
 
 def held_by(tx: Tx, runner_id: int, job_id: int) -> Row | None:

@@ -1,6 +1,7 @@
 """What attempts sent back: reports stored compressed, and the pieces of a large one until it is whole."""
 
 import zlib
+from collections.abc import Sequence
 from uuid import UUID
 
 from runner_protocol.results import RunReport
@@ -16,10 +17,10 @@ def compress(report: bytes) -> bytes:
     return zlib.compress(report, COMPRESSION)
 
 
-def store_report(tx: Tx, job_id: int, attempt: int, compressed: bytes, bytes_whole: int) -> None:
-    """Keep the report of the attempt that ended the job."""
-    columns = ("job_id", "attempt", "report", "report_bytes")
-    tx.insert("job_output", columns, [(job_id, attempt, compressed, bytes_whole)])
+def store_reports(tx: Tx, reports: Sequence[tuple[int, int, bytes, int]]) -> None:
+    """Keep the reports of attempts that ended their jobs: job's id, attempt, compressed report, its whole bytes."""
+    if reports:
+        tx.insert("job_output", ("job_id", "attempt", "report", "report_bytes"), reports)
 
 
 def stored_report(tx: Tx, uuid: UUID) -> RunReport:

@@ -1,9 +1,9 @@
 """PostgreSQL, for several server processes on one database: a pool of connections, and one that listens.
 
-Short functions that wait at the same moment share one transaction. Where one of them spoils it, it is rolled back and
-each of them gets one of its own, so that a group costs no savepoints. Before version 19 hundreds of listening
-connections slow every NOTIFY down, so each process has exactly one and fans out in memory. A connection that broke is
-replaced; the transaction it carried is told as unavailable, never half done.
+Short calls that wait at the same moment share one transaction, and those of one kind its statements. Where one of them
+spoils it, it is rolled back and each of them gets one of its own, so that a group costs no savepoints. Before version
+19 hundreds of listening connections slow every NOTIFY down, so each process has exactly one and fans out in memory. A
+connection that broke is replaced; the transaction it carried is told as unavailable, never half done.
 """
 
 import threading
@@ -22,7 +22,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from server_stub.errors import BadRequestError, ConflictError, UnavailableError
 from server_stub.store.tx import Row, Tx, Work
-from server_stub.store.waiting_line import Member, WaitingLine
+from server_stub.store.waiting_line import Member, WaitingLine, answer_all, batches, settle
 
 CONNECTIONS = 12
 """Measured: 8 to 16 hand out the most claims a second; more only queue inside the database."""
@@ -203,7 +203,7 @@ class PostgresEngine:
     def _write_forever(self) -> None:
         while group := self._line.next_group():
             try:
-                results = self._group(group)
+                done = self._group(group)
             except _ApartError:
                 for work, future in group:
                     self._threads.submit(self._transact, work).add_done_callback(partial(_pass_on, waiting=future))
@@ -211,25 +211,38 @@ class PostgresEngine:
                 for _, future in group:
                     future.set_exception(told(error))
             else:
-                for (_, future), (result, refusal) in zip(group, results, strict=True):
-                    _answer(future, result, refusal)
+                for future, outcome in done:
+                    settle(future, outcome)
 
-    def _group(self, group: list[Member]) -> list[tuple[Any, BaseException | None]]:
+    def _group(self, group: list[Member]) -> list[tuple[Future[Any], Any]]:
         """Run every function of a group in one transaction; what each gave or raised. Nothing is done if this raises.
 
         Except where the connection breaks during the commit: then nobody knows.
         """
+        done: list[tuple[Future[Any], Any]] = []
         with self._pool.connection() as connection:
             whole = PostgresTx(connection)
             try:
                 whole.begin(TOGETHER)
-                results = [self._one_of(whole, work) for work, _ in group]
+                for batch in batches(group):
+                    outcomes = self._outcomes(whole, batch)
+                    done += [(future, outcome) for (_, future), outcome in zip(batch, outcomes, strict=True)]
             except psycopg.Error as error:
                 raise _ApartError from error
             whole.commit()
-            return results
+        return done
 
-    def _one_of(self, whole: PostgresTx, work: Work) -> tuple[Any, BaseException | None]:
+    def _outcomes(self, whole: PostgresTx, batch: list[Member]) -> list[Any]:
+        """What each of a batch is answered or raises."""
+        if len(batch) == 1:
+            return [self._outcome(whole, batch[0][0])]
+        answers = self._outcome(whole, partial(answer_all, batch=batch))
+        if not isinstance(answers, list):
+            raise _ApartError from answers
+        return answers
+
+    def _outcome(self, whole: PostgresTx, work: Work) -> Any:
+        """What a function gives, or the exception that it raises before it has changed anything."""
         tx = whole.member()
         try:
             result = work(tx)
@@ -238,11 +251,11 @@ class PostgresEngine:
         except BaseException as error:
             if tx.changed:
                 raise _ApartError from error
-            return None, error
+            return error
         finally:
             self.on_statements(tx.statements)
         whole.notices += tx.notices
-        return result, None
+        return result
 
     def _listen_forever(self, channels: Sequence[str]) -> None:
         while not self._closing.is_set():
@@ -262,16 +275,8 @@ class PostgresEngine:
                 self.on_notices([(notice.channel, notice.payload)])
 
 
-def _answer(waiting: Future[Any], result: Any, error: BaseException | None) -> None:
-    if error is None:
-        waiting.set_result(result)
-    else:
-        waiting.set_exception(error)
-
-
 def _pass_on(done: Future[Any], *, waiting: Future[Any]) -> None:
-    error = done.exception()
-    _answer(waiting, None if error else done.result(), error)
+    settle(waiting, done.exception() or done.result())
 
 
 def told(error: BaseException) -> BaseException:

@@ -11,12 +11,13 @@ import time
 from array import array
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from server_stub.errors import BadRequestError, ConflictError, UnavailableError
 from server_stub.store.tx import Row, Tx, Work, json_list
-from server_stub.store.waiting_line import Member, WaitingLine
+from server_stub.store.waiting_line import Member, WaitingLine, answer_all, batches, settle
 
 READERS = 4
 BUSY_MS = 5_000
@@ -163,45 +164,46 @@ class SqliteEngine:
         notices: list[tuple[str, str]] = []
         try:
             connection.execute("BEGIN IMMEDIATE")
-            for work, future in group:
-                self._run_one(connection, work, future, done, notices)
+            for batch in batches(group):
+                outcomes = self._outcomes(connection, batch, notices)
+                done += [(future, outcome) for (_, future), outcome in zip(batch, outcomes, strict=True)]
             connection.execute("COMMIT")
         except sqlite3.Error as error:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
-            for _, future in group:
-                if not future.done():
-                    future.set_exception(told(error))
-            return
+            done = [(future, told(error)) for _, future in group]
+            notices = []
         self.on_notices(notices)
-        for future, result in done:
-            future.set_result(result)
+        for future, outcome in done:
+            settle(future, outcome)
 
-    def _run_one(
-        self,
-        connection: sqlite3.Connection,
-        work: Work,
-        future: Future[Any],
-        done: list[tuple[Future[Any], Any]],
-        notices: list[tuple[str, str]],
-    ) -> None:
+    def _outcomes(
+        self, connection: sqlite3.Connection, batch: list[Member], notices: list[tuple[str, str]]
+    ) -> list[Any]:
+        """What each of a batch is answered or raises; where answering them together fails, each by itself."""
+        if len(batch) > 1:
+            answers = self._outcome(connection, partial(answer_all, batch=batch), notices)
+            if isinstance(answers, list):
+                return answers
+        return [self._outcome(connection, work, notices) for work, _ in batch]
+
+    def _outcome(self, connection: sqlite3.Connection, work: Work, notices: list[tuple[str, str]]) -> Any:
+        """What a function gives, or the exception that it raises: then all that it did is undone."""
         tx = SqliteTx(connection, self._now_ms)
         connection.execute("SAVEPOINT member")
         try:
             result = work(tx)
         except BaseException as error:  # Whatever a member raises is its caller's, not the group's.
             if not connection.in_transaction:  # A full disk rolls the whole transaction back by itself.
-                future.set_exception(told(error))
                 raise sqlite3.OperationalError(str(error)) from error
             connection.execute("ROLLBACK TO member")
             connection.execute("RELEASE member")
-            future.set_exception(told(error))
-        else:
-            connection.execute("RELEASE member")
-            done.append((future, result))
-            notices.extend(tx.notices)
+            return told(error)
         finally:
             self.on_statements(tx.statements)
+        connection.execute("RELEASE member")
+        notices.extend(tx.notices)
+        return result
 
 
 def told(error: BaseException) -> BaseException:

@@ -8,6 +8,7 @@ Statements are written once, with `:name` parameters and a few tokens for what t
 | `{blob}` · `{float}` | `BLOB` · `REAL` | `BYTEA` · `DOUBLE PRECISION` |
 | `{text_c}` | `TEXT` | `TEXT COLLATE "C"`: compared by bytes, as SQLite does |
 | `{any:xs}` | `IN (SELECT value FROM json_each(:xs))` | `= ANY(:xs)` |
+| `{rows:xs(id bigint, name text)}` | `(SELECT … FROM json_each(:xs)) AS xs` | `json_to_recordset(:xs) AS xs(…)` |
 | `{skip_locked}` | nothing: there is one writer | `FOR UPDATE SKIP LOCKED` |
 | `{joined}` | `GROUP_CONCAT` | `STRING_AGG` |
 """
@@ -16,6 +17,7 @@ import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -41,6 +43,7 @@ _TOKENS: dict[Dialect, dict[str, str]] = {
     },
 }
 _ANY = re.compile(r"\{any:(\w+)\}")
+_ROWS = re.compile(r"\{rows:(\w+)\(([^)]*)\)\}")
 _NAMED = re.compile(r"(?<![:\w]):([a-z_]\w*)")
 
 # SQLite's default bound is 32,766 variables a statement (SQLITE_MAX_VARIABLE_NUMBER), PostgreSQL's protocol 65,535.
@@ -53,9 +56,17 @@ def spell(sql: str, dialect: Dialect) -> str:
     for token, text in _TOKENS[dialect].items():
         sql = sql.replace(token, text)
     if dialect == "sqlite":
-        return _ANY.sub(r"IN (SELECT value FROM json_each(:\1))", sql)
-    sql = _ANY.sub(r"= ANY(:\1)", sql)
+        return _ROWS.sub(_from_json, _ANY.sub(r"IN (SELECT value FROM json_each(:\1))", sql))
+    sql = _ROWS.sub(r"json_to_recordset(:\1) AS \1(\2)", _ANY.sub(r"= ANY(:\1)", sql))
     return _NAMED.sub(r"%(\1)s", sql.replace("%", "%%"))
+
+
+def _from_json(token: re.Match[str]) -> str:
+    """Rows from a JSON text, as SQLite spells them."""
+    name, columns = token.groups()
+    fields = [column.split()[0] for column in columns.split(", ")]
+    values = ", ".join(f"value ->> '{field}' AS {field}" for field in fields)
+    return f"(SELECT {values} FROM json_each(:{name})) AS {name}"
 
 
 class Tx(ABC):
@@ -139,16 +150,37 @@ class Tx(ABC):
         self.notices.append((channel, payload))
 
     def _bind(self, parameters: dict[str, Any]) -> dict[str, Any]:
-        return {
-            name: self._list(list(value)) if isinstance(value, (list, tuple, set, frozenset)) else value
-            for name, value in parameters.items()
-        }
+        return {name: self._bound(value) for name, value in parameters.items()}
+
+    def _bound(self, value: Any) -> Any:
+        if not isinstance(value, (list, tuple, set, frozenset)):
+            return value
+        values = list(value)
+        return json_list(values) if values and isinstance(values[0], dict) else self._list(values)
 
 
 def json_list(values: Iterable[Any]) -> str:
-    """A list as SQLite takes it: JSON text for `json_each`."""
+    """A list as SQLite takes it, and rows as both do: JSON text."""
     return json.dumps(list(values))
 
 
 Work = Callable[[Tx], Any]
 """What a transaction does."""
+Answer = Callable[[Tx, list[Any]], list[Any]]
+"""Answers calls of one kind together: for each what it is answered, or the exception that its caller shall meet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One of those that may be answered together; by itself it is a transaction like any other."""
+
+    answer: Answer
+    caller: str | None
+    """Two calls of one caller are never answered at once."""
+    body: Any
+
+    def __call__(self, tx: Tx) -> Any:
+        (answer,) = self.answer(tx, [self.body])
+        if isinstance(answer, Exception):
+            raise answer
+        return answer

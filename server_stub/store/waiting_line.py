@@ -4,13 +4,44 @@ import queue
 from concurrent.futures import Future
 from typing import Any
 
-from server_stub.store.tx import Work
+from server_stub.store.tx import Answer, Call, Tx, Work
 
 GROUP_MAX = 64
 """Functions that may share one commit: enough to hide the fsync, few enough to answer the first soon."""
 
 Member = tuple[Work, Future[Any]]
 """What a transaction does, and who waits for what comes of it."""
+
+
+def batches(group: list[Member]) -> list[list[Member]]:
+    """The calls of a group by what answers them, none of a caller twice; everything else by itself. In order."""
+    found: list[list[Member]] = []
+    filling: dict[Answer, dict[str | None, Member]] = {}
+    for member in group:
+        work = member[0]
+        if not isinstance(work, Call):
+            found.append([member])
+            continue
+        by_caller = filling.setdefault(work.answer, {})
+        if work.caller in by_caller:
+            found.append(list(by_caller.values()))
+            by_caller.clear()
+        by_caller[work.caller] = member
+    return found + [list(by_caller.values()) for by_caller in filling.values()]
+
+
+def answer_all(tx: Tx, batch: list[Member]) -> list[Any]:
+    """What each call of a batch is answered."""
+    works = [work for work, _ in batch if isinstance(work, Call)]
+    return works[0].answer(tx, [work.body for work in works])
+
+
+def settle(waiting: Future[Any], outcome: Any) -> None:
+    """Tell somebody who waits what came of it, an exception as such."""
+    if isinstance(outcome, BaseException):
+        waiting.set_exception(outcome)
+    else:
+        waiting.set_result(outcome)
 
 
 class WaitingLine:

@@ -2,8 +2,10 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,16 @@ def _add(tx: Tx, name: str) -> None:
     tx.insert("pet", ("name",), [(name,)])
 
 
+def _add_all(tx: Tx, wanted: list[str]) -> list[str | Exception]:
+    tx.insert("pet", ("name",), [(name,) for name in wanted])
+    return list(wanted)
+
+
+def _answer_of(work: Callable[[Tx], object]) -> Callable[[Tx, list[None]], list[object]]:
+    """A kind of call that only one waits with."""
+    return lambda tx, calls: [work(tx) for _ in calls]
+
+
 async def test_a_transaction_that_raises_leaves_nothing(table: Database) -> None:
     def work(tx: Tx) -> None:
         tx.insert("pet", ("name",), [("Ada",)])
@@ -45,11 +57,59 @@ async def names(table: Database) -> list[str]:
 
 @pytest.mark.parametrize("together", [False, True], ids=["alone", "together"])
 async def test_one_refused_member_of_a_group_does_not_take_the_others_along(table: Database, together: bool) -> None:
-    write = table.write_together if together else table.write
     wanted = ["Ada", "Bob", "Ada", "Cid", "Bob", "Dot"]
-    answers = await asyncio.gather(*(write(partial(_add, name=name)) for name in wanted), return_exceptions=True)
+    adding = (
+        table.write_together(_add_all, None, n) if together else table.write(partial(_add, name=n)) for n in wanted
+    )
+    answers = await asyncio.gather(*adding, return_exceptions=True)
     assert sum(isinstance(answer, ConflictError) for answer in answers) == 2
     assert await names(table) == ["Ada", "Bob", "Cid", "Dot"]
+
+
+@asynccontextmanager
+async def busy(table: Database) -> AsyncIterator[None]:
+    """Whoever writes together has to wait until the end of the block, and stands in line before it goes on."""
+    held, release = threading.Event(), threading.Event()
+
+    def hold(_tx: Tx, calls: list[None]) -> list[Exception | None]:
+        held.set()
+        release.wait(60)
+        return [None for _ in calls]
+
+    holder = asyncio.create_task(table.write_together(hold, None, None))
+    await asyncio.to_thread(held.wait, 60)
+    yield
+    await asyncio.sleep(0)  # Tasks that were made meanwhile get to where they wait.
+    release.set()
+    await holder
+
+
+async def test_calls_of_one_kind_are_answered_together_but_never_two_of_a_caller(table: Database) -> None:
+    batches: list[list[str]] = []
+
+    def add(tx: Tx, wanted: list[str]) -> list[str | Exception]:
+        batches.append(wanted)
+        _add_all(tx, wanted)
+        return [name.upper() for name in wanted]
+
+    wanted = [f"{caller}{number}" for number in range(2) for caller in "abc"]
+    async with busy(table):
+        calls = [asyncio.create_task(table.write_together(add, name[0], name)) for name in wanted]
+    assert await asyncio.gather(*calls) == [name.upper() for name in wanted]
+    assert batches == [wanted[:3], wanted[3:]]
+    assert await names(table) == sorted(wanted)
+
+
+async def test_a_call_that_is_refused_among_others_meets_its_own_exception(table: Database) -> None:
+    def add(tx: Tx, wanted: list[str]) -> list[str | Exception]:
+        _add_all(tx, [name for name in wanted if name != "Eve"])
+        return [BadRequestError(f"no {name}") if name == "Eve" else name for name in wanted]
+
+    async with busy(table):
+        calls = [asyncio.create_task(table.write_together(add, name, name)) for name in ("Ada", "Eve", "Bob")]
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+    assert [str(answer) for answer in answers] == ["Ada", "no Eve", "Bob"]
+    assert isinstance(answers[1], BadRequestError)
 
 
 async def test_what_a_member_of_a_group_raises_is_its_own_and_undoes_what_it_changed(table: Database) -> None:
@@ -68,13 +128,15 @@ async def test_what_a_member_of_a_group_raises_is_its_own_and_undoes_what_it_cha
         partial(_add, name="Bob"),
         lambda tx: tx.value("SELECT 7"),
     ]
-    answers = await asyncio.gather(*map(table.write_together, members), return_exceptions=True)
+    async with busy(table):
+        calls = [asyncio.create_task(table.write_together(_answer_of(work), None, None)) for work in members]
+    answers = await asyncio.gather(*calls, return_exceptions=True)
     assert [str(answer) for answer in answers] == ["None", "no", "never", "None", "7"]
     assert await names(table) == ["Ada", "Bob"]
 
 
 async def test_members_of_a_group_share_one_commit(table: Database) -> None:
-    await asyncio.gather(*(table.write_together(partial(_add, name=f"pet {number}")) for number in range(60)))
+    await asyncio.gather(*(table.write_together(_add_all, None, f"pet {number}") for number in range(60)))
     assert len(await names(table)) == 60
     if table.dialect == "postgresql":  # It tells which transaction wrote a row.
         groups = await table.read(lambda tx: tx.value("SELECT COUNT(DISTINCT CAST(xmin AS TEXT)) FROM pet"))
@@ -105,8 +167,8 @@ async def test_a_member_that_waits_for_a_lock_does_not_hold_the_others_up(shared
     holder = asyncio.create_task(table.write(hold))
     await asyncio.to_thread(held.wait, 60)
     heavier = "UPDATE pet SET weight = weight + 1 WHERE name = 'Ada'"
-    blocked = asyncio.create_task(table.write_together(lambda tx: tx.run(heavier)))
-    await table.write_together(partial(_add, name="Bob"))
+    blocked = asyncio.create_task(table.write_together(_answer_of(lambda tx: tx.run(heavier)), None, None))
+    await table.write_together(_add_all, None, "Bob")
     assert not blocked.done()
     release.set()
     await holder
@@ -121,6 +183,21 @@ async def test_many_rows_go_in_few_statements_and_come_back_with_their_ids(table
     made = await table.write(lambda tx: tx.insert("pet", ("name", "weight"), rows, returning="id, name"))
     assert table.statements - before == 2
     assert len({row["id"] for row in made}) == len(rows)
+
+
+async def test_rows_are_a_parameter(table: Database) -> None:
+    await table.write(lambda tx: tx.insert("pet", ("name",), [("Ada",), ("Bob",), ("Cid",)]))
+    told = [{"name": "Ada", "weight": 7}, {"name": "Cid", "weight": None}, {"name": "it's", "weight": 2**53}]
+    changed = await table.write(
+        lambda tx: tx.all(
+            "UPDATE pet SET weight = w.weight FROM {rows:w(name text, weight bigint)} WHERE pet.name = w.name"
+            " RETURNING pet.name, pet.weight",
+            w=told,
+        )
+    )
+    assert sorted(changed, key=itemgetter("name")) == [{"name": "Ada", "weight": 7.0}, {"name": "Cid", "weight": None}]
+    found = await table.read(lambda tx: tx.all("SELECT * FROM {rows:w(name text, weight bigint)}", w=told))
+    assert found == told
 
 
 async def test_a_list_is_a_parameter(table: Database) -> None:

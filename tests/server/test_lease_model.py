@@ -27,7 +27,6 @@ from server_stub.job_queue import terms_of
 from server_stub.settings import Settings
 from server_stub.store import jobs, outputs
 from server_stub.store.migrate import migrate
-from server_stub.store.runner_keys import authenticate
 from server_stub.store.sqlite import SqliteTx
 from server_stub.store.tx import Row, Tx
 
@@ -203,36 +202,26 @@ class LeaseProtocol(RuleBasedStateMachine):
         return found
 
     def _claim(self, runner: Runner, process: AgentIdentity) -> claims.Claim | None:
-        take = partial(claims.take, named=runner.slug, key=runner.key, instance=process.instance, blocked=False)
-        claim: claims.Claim | None = self.tx(partial(take, terms=TERMS, tiers=False))
+        caller = claims.Caller(runner.slug, runner.key, process.instance, blocked=False)
+        claim: claims.Claim | None
+        (claim,) = self.tx(partial(claims.look, callers=[caller], offer=claims.Offer(TERMS, tiers=False)))
         return claim
 
     def _beat(self, runner: Runner, job: ClaimedJob) -> Stale | None:
-        def work(tx: Tx) -> None:
-            body = Heartbeat(attempt=job.attempt, progress=HEARTBEAT)
-            intake.beat(tx, authenticate(tx, runner.slug, runner.key), job.job, body, TERMS)
-
+        call = (intake.From(runner.slug, runner.key, job.job), Heartbeat(attempt=job.attempt, progress=HEARTBEAT))
         before = self._row(job.job)
         mine = before["state"] in LEASED and (before["attempt"], before["runner_id"]) == (job.attempt, runner.id)
-        try:
-            self.tx(work)
-        except ConflictError as refused:
-            assert not mine
-            return refused.stale
-        assert mine
-        return None
+        (reply,) = self.tx(partial(intake.beat, calls=[call], terms=TERMS))
+        assert isinstance(reply, ConflictError) != mine
+        return None if mine else reply.stale
 
     def _report(self, runner: Runner, report: RunReport) -> None:
         text = report.model_dump_json()
 
-        def work(tx: Tx) -> intake.Taken:
-            row = authenticate(tx, runner.slug, runner.key)
-            parcel = intake.Parcel(report, f"{hash(text)}", outputs.compress(text.encode()), len(text))
-            return intake.take_report(tx, row, report.job, parcel, TERMS)
-
-        try:
-            taken: intake.Taken = self.tx(work)
-        except ApiError:
+        parcel = intake.Parcel(report, f"{hash(text)}", outputs.compress(text.encode()), len(text))
+        call = (intake.From(runner.slug, runner.key, report.job), parcel)
+        (taken,) = self.tx(partial(intake.take_reports, calls=[call], terms=TERMS))
+        if isinstance(taken, ApiError):
             return
         known = self.accepted.setdefault(report.job, [])
         if taken.repeated:

@@ -184,8 +184,8 @@ async def test_a_job_that_is_queued_between_a_look_and_the_wait_is_handed_out(
         runner, queued = await world.runner(), list[UUID]()
         write_together = database.write_together
 
-        async def and_then(work: Callable[[Tx], Any]) -> Any:
-            found = await write_together(work)
+        async def and_then(*call: Any) -> Any:
+            found = await write_together(*call)
             if not queued:
                 stirs = queue.waiters.stirs
                 queued.append(await world.job())
