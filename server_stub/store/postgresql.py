@@ -21,7 +21,7 @@ from psycopg.rows import dict_row
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from server_stub.errors import BadRequestError, ConflictError, UnavailableError
-from server_stub.store.tx import Row, Tx, Work
+from server_stub.store.tx import Row, Tx, Work, json_list
 from server_stub.store.waiting_line import Member, WaitingLine, answer_all, batches, settle
 
 CONNECTIONS = 12
@@ -33,6 +33,9 @@ _NOW = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT) AS n
 ALONE = f"BEGIN; {_NOW}"
 TOGETHER = f"BEGIN; SET LOCAL lock_timeout = '500ms'; {_NOW}"
 """A shared transaction waits for no lock as long as PostgreSQL needs to notice a deadlock (1 s)."""
+_NOTIFY = psycopg.sql.SQL(
+    "SELECT pg_notify(channel, payload) FROM json_to_recordset({}) AS n(channel text, payload text);"
+)
 RELISTEN_S = 1.0
 HEAR_S = 0.2
 """How long the listener takes to notice that it shall stop."""
@@ -83,8 +86,8 @@ class PostgresTx(Tx):
 
     def commit(self) -> None:
         """Say what there is to say and end it, in one round trip."""
-        said = [psycopg.sql.SQL("pg_notify({}, {})").format(*notice) for notice in dict.fromkeys(self.notices)]
-        words = psycopg.sql.SQL("SELECT {};").format(psycopg.sql.SQL(", ").join(said)) if said else psycopg.sql.SQL("")
+        notices = [{"channel": channel, "payload": payload} for channel, payload in dict.fromkeys(self.notices)]
+        words = _NOTIFY.format(json_list(notices)) if notices else psycopg.sql.SQL("")
         self._cursor.execute(words + psycopg.sql.SQL("COMMIT"), prepare=False)
 
     def _fetch(self, sql: str, parameters: Any) -> list[Row]:
