@@ -76,7 +76,9 @@ class Arrival:
 
     asker: Asker
     met: Session | Rival
-    changed: bool
+    fresh: bool = False
+    """Whether this is another process than the one before."""
+    changed: bool = False
     """Whether it says anything but what is written down."""
     claim: Claim | None = None
     looked: bool = False
@@ -111,12 +113,18 @@ def arrive(
         row if isinstance(row, Exception) else _meet(tx, row, body, told, alive_ms)
         for row, (_, body) in zip(rows, calls, strict=True)
     ]
+    met = {
+        number: (arrival, arrival.met)
+        for number, arrival in enumerate(arrivals)
+        if isinstance(arrival, Arrival) and isinstance(arrival.met, Session)
+    }
+    if fresh := [(arrival.asker.runner_id, session) for arrival, session in met.values() if arrival.fresh]:
+        write_sessions(tx, fresh)
     if offer is None:
         return list(arrivals)
     lookers = {
-        number: _Looker(arrival.asker, arrival.met.instance, caller.blocked)
-        for number, (arrival, (caller, _)) in enumerate(zip(arrivals, calls, strict=True))
-        if isinstance(arrival, Arrival) and isinstance(arrival.met, Session)
+        number: _Looker(arrival.asker, session.instance, calls[number][0].blocked)
+        for number, (arrival, session) in met.items()
     }
     found = dict(zip(lookers, _take(tx, list(lookers.values()), offer), strict=True))
     return [
@@ -145,12 +153,10 @@ def _meet(tx: Tx, row: Row, body: ClaimRequest, told: Mapping[int, Session], ali
     met = meet(known, body.agent, body.state, tx.now_ms(), alive_ms)
     if isinstance(met, Rival):
         note_rival(tx, runner_id, met)
-        return Arrival(asker, met, changed=False)
-    changed = known is None or known.seen(met.seen_ms) != met
+        return Arrival(asker, met)
     if known is None or known.instance != met.instance:
-        write_sessions(tx, [(runner_id, met)])
-        changed = False
-    return Arrival(asker, met, changed=changed)
+        return Arrival(asker, met, fresh=True)
+    return Arrival(asker, met, changed=known.seen(met.seen_ms) != met)
 
 
 @dataclass(frozen=True, slots=True)
