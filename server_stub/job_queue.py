@@ -7,7 +7,6 @@ nothing: that is left to `on_completed`.
 """
 
 import asyncio
-import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -311,11 +310,13 @@ class JobQueue:
     # What goes on beside.
 
     async def _sweep_forever(self) -> None:
-        clock_ms = math.inf
+        swept_ms: int | None = None
+        silence_ms = max(self.terms.heartbeat_ms, round(2000 * self._settings.sweep_s))
         while True:
             try:
-                clock_ms = await sweeping.follow_clock(self._database, self.terms, clock_ms)
+                now_ms = await sweeping.catch_up(self._database, self.terms, swept_ms, silence_ms)
                 due = await sweeping.sweep(self._database, self.terms, self.waiters.specs_wanted(), self.telemetry)
+                swept_ms = now_ms
                 for spec_id in due:
                     self.waiters.wake_one(spec_id)
             except UnavailableError as error:

@@ -33,17 +33,22 @@ async def sweep(database: Database, terms: LeaseTerms, spec_ids: list[int], tele
     return await database.read(partial(job_claims.anything_due, spec_ids=spec_ids)) if spec_ids else set()
 
 
-async def follow_clock(database: Database, terms: LeaseTerms, before_ms: float) -> int:
-    """The clock's time. Where it went back since `before_ms`, or may have while no server ran, jobs go back with it.
+async def catch_up(database: Database, terms: LeaseTerms, swept_ms: int | None, silence_ms: int) -> int:
+    """Before a sweep: set right what the time since the last one, at `swept_ms`, says nothing about. The clock's time.
 
-    Else a job that was queued by a clock an hour ahead waited for an hour.
+    Where the clock went back, or may have while no server ran, jobs go back with it: else one that was queued by a
+    clock an hour ahead waited for an hour. After a silence, when no server or no database was there to hear heartbeats,
+    holders get the length of a lease to speak up: a job of hours outlives a minute's outage.
     """
     now_ms: int = await database.read(lambda tx: tx.now_ms())
-    if now_ms < before_ms:
+    if swept_ms is None or now_ms < swept_ms:
         lease_ms = max(terms.lease_ms, terms.confirm_ms)
         bring_back = partial(jobs.bring_back, pause_ms_max=BACKOFF_MS[-1], lease_ms_max=lease_ms)
         if moved := await database.write(bring_back):
             log.warning("clock_went_back", moments=moved)
+    silent = swept_ms is None or now_ms - swept_ms > silence_ms
+    if silent and (extended := await database.write(partial(jobs.extend_all, lease_ms=terms.lease_ms))):
+        log.warning("leases_extended", jobs=extended)
     return now_ms
 
 

@@ -357,6 +357,14 @@ def bring_back(tx: Tx, *, pause_ms_max: int, lease_ms_max: int) -> int:
     )
 
 
+def extend_all(tx: Tx, lease_ms: int) -> int:
+    """Give every holder the length of a lease from now; how many have less."""
+    return tx.run(
+        f"UPDATE job SET lease_until_ms = :until WHERE state IN {within(LEASED)} AND lease_until_ms < :until",
+        until=tx.now_ms() + lease_ms,
+    )
+
+
 def held(row: Row) -> Held:
     """What `leases` has to know of a job's row."""
     return Held(

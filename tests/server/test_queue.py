@@ -147,6 +147,36 @@ async def test_jobs_of_a_clock_that_was_ahead_are_brought_back_when_a_server_sta
     assert [name for row, name in rows if row[name] - row["created_ms"] > hour_ms // 2] == []
 
 
+async def leased_without_a_server(database: Database) -> tuple[World, Runner, ClaimedJob]:
+    """A job that runs, with a lease that ran out an hour ago, and nobody there who sweeps."""
+    queue = JobQueue(database, Settings(sweep_s=0.05), nobody)
+    world = World(database, queue, await database.write(new_spec), await database.write(new_project))
+    async with queue.running():
+        runner, uuid = await world.runner(), await world.job()
+        job = await world.claimed(runner)
+        await world.beat(runner, job)
+    await world.later(uuid, lease_until_ms=3_600_000)
+    return world, runner, job
+
+
+async def test_a_lease_that_ran_out_while_no_server_was_there_is_still_its_holders(database: Database) -> None:
+    world, runner, job = await leased_without_a_server(database)
+    async with JobQueue(database, Settings(sweep_s=0.05), nobody).running():
+        await asyncio.sleep(0.3)
+        assert await world.state(job.job) is JobState.RUNNING
+        assert await world.report(runner, done(job)) is JobState.COMPLETED
+
+
+async def test_a_holder_that_stays_silent_after_an_outage_loses_its_lease(database: Database) -> None:
+    world, _, job = await leased_without_a_server(database)
+    async with JobQueue(database, Settings(sweep_s=0.05, heartbeat_s=0.2, lease_s=0.4), nobody).running():
+
+        async def is_lost() -> bool:
+            return await world.state(job.job) is JobState.PENDING
+
+        await eventually(is_lost)
+
+
 async def test_a_job_goes_all_the_way(world: World) -> None:
     runner, auth = await world.runner(), RegistryAuth.model_validate({"username": "ada", "password": "secret"})
     uuid = await world.job(auth=auth, timeout_s=60)
