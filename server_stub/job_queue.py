@@ -45,6 +45,7 @@ def terms_of(settings: Settings) -> LeaseTerms:
         heartbeat_ms=round(settings.heartbeat_s * 1000),
         lease_ms=round(settings.lease_s * 1000),
         confirm_ms=round(settings.confirm_s * 1000),
+        outage_grace_ms=round(settings.outage_grace_s * 1000),
         attempts_max=settings.attempts_max,
         requeue_ms_max=round(settings.requeue_s_max * 1000),
         grace_ms=round(settings.job_grace_s * 1000),

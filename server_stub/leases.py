@@ -36,6 +36,8 @@ class LeaseTerms:
     heartbeat_ms: int
     lease_ms: int
     confirm_ms: int
+    outage_grace_ms: int
+    """How long the holder of a lease has to speak up after nobody was there to hear it."""
     attempts_max: int
     requeue_ms_max: int
     """Cuts the longer pauses before a lost attempt is followed by the next one."""

@@ -57,6 +57,9 @@ class Settings(BaseSettings):
     """How long a lease holds without a heartbeat: three missed beats, so that one lost packet costs nothing."""
     confirm_s: Seconds = 30
     """How long a claim waits for its first heartbeat before the job returns to the queue at no cost."""
+    outage_grace_s: Seconds = 90
+    """How long the holders of leases have to speak up after the server or its database was away: agents that wait to
+    deliver a report try every 60 s at least."""
     attempts_max: Annotated[int, Field(ge=1, le=100)] = 3
     """Attempts that a job may lose to lost hosts and other faults of the infrastructure."""
     requeue_s_max: Seconds = 120

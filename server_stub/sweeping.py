@@ -38,16 +38,16 @@ async def catch_up(database: Database, terms: LeaseTerms, swept_ms: int | None, 
 
     Where the clock went back, or may have while no server ran, jobs go back with it: else one that was queued by a
     clock an hour ahead waited for an hour. After a silence, when no server or no database was there to hear heartbeats,
-    holders get the length of a lease to speak up: a job of hours outlives a minute's outage.
+    holders get some time to speak up: a job of hours outlives an outage of any length.
     """
     now_ms: int = await database.read(lambda tx: tx.now_ms())
     if swept_ms is None or now_ms < swept_ms:
-        lease_ms = max(terms.lease_ms, terms.confirm_ms)
+        lease_ms = max(terms.lease_ms, terms.confirm_ms, terms.outage_grace_ms)
         bring_back = partial(jobs.bring_back, pause_ms_max=BACKOFF_MS[-1], lease_ms_max=lease_ms)
         if moved := await database.write(bring_back):
             log.warning("clock_went_back", moments=moved)
     silent = swept_ms is None or now_ms - swept_ms > silence_ms
-    if silent and (extended := await database.write(partial(jobs.extend_all, lease_ms=terms.lease_ms))):
+    if silent and (extended := await database.write(partial(jobs.extend_all, ms=terms.outage_grace_ms))):
         log.warning("leases_extended", jobs=extended)
     return now_ms
 

@@ -357,11 +357,11 @@ def bring_back(tx: Tx, *, pause_ms_max: int, lease_ms_max: int) -> int:
     )
 
 
-def extend_all(tx: Tx, lease_ms: int) -> int:
-    """Give every holder the length of a lease from now; how many have less."""
+def extend_all(tx: Tx, ms: int) -> int:
+    """Let no lease end sooner than so long from now; how many would have."""
     return tx.run(
         f"UPDATE job SET lease_until_ms = :until WHERE state IN {within(LEASED)} AND lease_until_ms < :until",
-        until=tx.now_ms() + lease_ms,
+        until=tx.now_ms() + ms,
     )
 
 

@@ -27,6 +27,7 @@ TERMS = LeaseTerms(
     heartbeat_ms=15_000,
     lease_ms=45_000,
     confirm_ms=30_000,
+    outage_grace_ms=90_000,
     attempts_max=3,
     requeue_ms_max=120_000,
     grace_ms=60_000,

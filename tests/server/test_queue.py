@@ -169,7 +169,7 @@ async def test_a_lease_that_ran_out_while_no_server_was_there_is_still_its_holde
 
 async def test_a_holder_that_stays_silent_after_an_outage_loses_its_lease(database: Database) -> None:
     world, _, job = await leased_without_a_server(database)
-    async with JobQueue(database, Settings(sweep_s=0.05, heartbeat_s=0.2, lease_s=0.4), nobody).running():
+    async with JobQueue(database, Settings(sweep_s=0.05, outage_grace_s=0.4), nobody).running():
 
         async def is_lost() -> bool:
             return await world.state(job.job) is JobState.PENDING
