@@ -13,9 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 FILES = ("/etc", "/usr", "/opt", "/var", "/root", "/srv", "/boot", "/run/systemd/system", "/run/lock")
-# What apt, dpkg, the engine and the machine itself write as they go.
+# What apt, dpkg, the engine, the server beside the agent and the machine itself write as they go.
 PASSING = (
     "/etc/ld.so.cache",
+    "/opt/server-stub",
+    "/proc/sys/fs/quota",
+    "/sys/kernel/mm/transparent_hugepage/khugepaged/full_scans",
+    "/sys/kernel/mm/transparent_hugepage/khugepaged/pages_collapsed",
     "/root/.cache",
     "/usr/share/mime",
     "/var/backups",
@@ -49,8 +53,12 @@ def main() -> None:
     """Print everything."""
     found = {entry.path: _told(entry) for folder in FILES for entry in _beneath(Path(folder))}
     for pattern in SETTINGS:
-        found |= {str(path): _value(path) for path in Path("/").glob(pattern[1:]) if path.is_file()}
+        found |= {str(path): _value(path) for path in Path("/").glob(pattern[1:]) if _is_setting(path)}
     json.dump(found, sys.stdout)
+
+
+def _is_setting(path: Path) -> bool:
+    return path.is_file() and not str(path).startswith(PASSING)
 
 
 def _beneath(folder: Path) -> Iterator[os.DirEntry[str]]:
