@@ -18,11 +18,15 @@ OutputTail = Callable[[str], None]
 """Told the last lines of output, bounded, now and then; never from a benchmark CPU."""
 
 
+PODMAN = "Podman"
+
+
 @dataclass(frozen=True, slots=True)
 class EngineFacts:
     """What the engine says of itself."""
 
     name: str
+    """`PODMAN`, or whatever one that is none calls itself."""
     version: str
     api_version: str
     cgroup_driver: str

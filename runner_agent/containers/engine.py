@@ -17,7 +17,7 @@ from runner_agent.containers.faults import EngineCallError, EngineRefusedError
 from runner_agent.containers.pull import Pull
 from runner_agent.containers.run import Ground, Run
 from runner_agent.containers.terms import EngineSettings
-from runner_agent.engine import EngineFacts, Image, IterationOrder, OutputTail, PullProgress
+from runner_agent.engine import PODMAN, EngineFacts, Image, IterationOrder, OutputTail, PullProgress
 from runner_agent.errors import HostFault, JobFault
 from runner_protocol.jobs import RegistryAuth, Spec
 from runner_protocol.results import FaultClass, IterationRecord, Stage
@@ -126,7 +126,7 @@ def _ground(info: dict[str, Any], version: dict[str, Any]) -> Ground:
     backing = driver_status.get("Backing Filesystem", "")
     architecture = str(version.get("Arch", ""))
     facts = EngineFacts(
-        name=str((version.get("Platform") or {}).get("Name") or "Docker"),
+        name=_name(version),
         version=str(version.get("Version", "")),
         api_version=str(version.get("ApiVersion", "")),
         cgroup_driver=str(info.get("CgroupDriver", "")),
@@ -144,6 +144,12 @@ def _ground(info: dict[str, Any], version: dict[str, Any]) -> Ground:
         memory_bytes=int(info["MemTotal"]),
         quota=facts.storage_driver in create.QUOTA_DRIVERS and backing not in QUOTALESS,
     )
+
+
+def _name(version: dict[str, Any]) -> str:
+    """Podman gives the host's platform for its own."""
+    parts = {str(part.get("Name")) for part in version.get("Components") or []}
+    return PODMAN if "Podman Engine" in parts else str((version.get("Platform") or {}).get("Name") or "Docker")
 
 
 def _option(text: str) -> str:

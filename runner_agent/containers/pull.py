@@ -23,7 +23,7 @@ from runner_agent.containers.faults import EngineCallError, EngineRefusedError, 
 from runner_agent.containers.progress import PullMeter
 from runner_agent.containers.reference import Reference
 from runner_agent.containers.terms import EngineSettings
-from runner_agent.engine import EngineFacts, Image, PullProgress
+from runner_agent.engine import PODMAN, EngineFacts, Image, PullProgress
 from runner_agent.errors import HostFault, JobFault
 from runner_protocol.jobs import RegistryAuth
 from runner_protocol.results import Fault, FaultClass, Stage
@@ -57,6 +57,7 @@ class Pull:
         self.last_fault: Fault | None = None
         """Of the try before this one, for whoever ends the waiting."""
         self._architecture = OCI_ARCHITECTURE.get(facts.architecture, facts.architecture)
+        self._resolves = facts.name != PODMAN
         self._root = Path(facts.root_dir) if Path(facts.root_dir).exists() else None
 
     async def image(self, asked: str, auth: RegistryAuth | None) -> Image:
@@ -106,6 +107,8 @@ class Pull:
         raise AssertionError("the last try has raised")
 
     async def _from(self, source: Source, asked: str) -> Image:
+        if not self._resolves:
+            return await self._by_name(source, asked)
         found = await self._ask("GET", f"/distribution/{source.reference}/json", source)
         self._check_platforms(asked, found.get("Platforms") or [])
         pinned = source.reference.at(found["Descriptor"]["digest"])
@@ -117,6 +120,24 @@ class Pull:
             if inspected is None:
                 raise EngineRefusedError(500, f"{pinned} was pulled and is not there")
             self._cache.note(inspected["Id"], str(pinned), int(inspected["Size"]))
+        return await self._taken(asked, inspected, pinned)
+
+    async def _by_name(self, source: Source, asked: str) -> Image:
+        """Have the engine resolve the name and fetch what is missing, in one: Podman answers no question of digests."""
+        await self._make_room()
+        await self._fetch(source)
+        inspected = await self._inspect(str(source.reference))
+        if inspected is None:
+            raise EngineRefusedError(500, f"{source.reference} was pulled and is not there")
+        names = [name.partition("@") for name in inspected.get("RepoDigests") or []]
+        here = [digest for name, _, digest in names if name == source.reference.name]
+        if not here:
+            raise EngineRefusedError(500, f"{source.reference} was pulled and has no digest")
+        pinned = source.reference if source.reference.digest else source.reference.at(here[0])
+        self._cache.note(inspected["Id"], str(pinned), int(inspected["Size"]))
+        return await self._taken(asked, inspected, pinned)
+
+    async def _taken(self, asked: str, inspected: dict[str, Any], pinned: Reference) -> Image:
         self._check_platforms(asked, [{"os": inspected["Os"], "architecture": inspected["Architecture"]}])
         self._cache.used(inspected["Id"])
         await self._cache.trim()

@@ -25,6 +25,8 @@ from workbench import Workbench, settings, spec
 from runner_agent.bench import Placement
 from runner_agent.containers import create
 from runner_agent.containers.box import fresh
+from runner_agent.containers.engine import _name
+from runner_agent.engine import PODMAN
 from runner_agent.errors import HostFault, JobFault
 from runner_protocol.jobs import RegistryAuth
 from runner_protocol.results import FaultClass
@@ -76,6 +78,33 @@ async def test_by_tag_or_digest_the_digest_of_what_will_run_comes_back(registry:
     assert (found.reference, found.digest, found.cmd) == (by_tag, image.digest, ("true",))
     by_digest = f"{registry.host}/pull/pinned@{image.digest}"
     assert (await bench.pull(by_digest)).id == found.id
+
+
+async def test_an_engine_that_answers_no_question_of_digests_resolves_as_it_fetches(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runner_agent.containers.engine._name", lambda _version: PODMAN)
+    image, later = unique("podman"), unique("podman, later")
+    by_tag = registry.push("pull/podman", image, tag="v1")
+    bench = Workbench(by_tag)
+    found = await bench.pull()
+    assert (found.reference, found.digest, found.cmd) == (by_tag, image.digest, ("true",))
+    assert (await bench.pull(f"{registry.host}/pull/podman@{image.digest}")).id == found.id
+    registry.push("pull/podman", later, tag="v1")
+    assert (await bench.pull()).digest == later.digest
+    assert await fault_of(bench, f"{registry.host}/pull/podman:nowhere") is FaultClass.IMAGE_NOT_FOUND
+
+
+@pytest.mark.parametrize(
+    ("version", "name"),
+    [
+        ({"Platform": {"Name": "Docker Engine - Community"}}, "Docker Engine - Community"),
+        ({"Platform": {"Name": ""}, "Components": [{"Name": "Engine"}]}, "Docker"),
+        ({"Platform": {"Name": "linux/amd64/debian-12"}, "Components": [{"Name": "Podman Engine"}]}, PODMAN),
+    ],
+)
+def test_an_engines_name_is_not_its_hosts_platform(version: dict[str, Any], name: str) -> None:
+    assert _name(version) == name
 
 
 @pytest.mark.parametrize(

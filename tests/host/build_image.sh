@@ -29,7 +29,7 @@ trap clean EXIT
 # init and login · what the agent needs · what the tests drive · what a disk needs to boot
 packages=(
   systemd systemd-sysv udev dbus libpam-systemd openssh-server
-  python3 python3-venv docker.io docker-registry podman crun apparmor iptables ca-certificates
+  python3 python3-venv docker.io docker-registry podman crun catatonit apparmor iptables ca-certificates
   procps iproute2 util-linux stress-ng strace nginx postgresql curl openssl jq busybox-static less
   linux-image-cloud-amd64 initramfs-tools kmod e2fsprogs
 )

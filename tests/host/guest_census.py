@@ -13,11 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 FILES = ("/etc", "/usr", "/opt", "/var", "/root", "/srv", "/boot", "/run/systemd/system", "/run/lock")
-# What apt, dpkg, the engine, the server beside the agent and the machine itself write as they go.
+# What apt, dpkg, the engine and the machine itself write as they go.
 PASSING = (
     "/etc/ld.so.cache",
-    "/opt/server-stub",
     "/proc/sys/fs/quota",
+    "/proc/sys/net/netfilter/nf_conntrack_count",
+    "/sys/kernel/mm/transparent_hugepage/hugepages-2048kB/stats",
     "/sys/kernel/mm/transparent_hugepage/khugepaged/full_scans",
     "/sys/kernel/mm/transparent_hugepage/khugepaged/pages_collapsed",
     "/root/.cache",
