@@ -98,7 +98,8 @@ def host(request: pytest.FixtureRequest, packages: Path, earlier: Path) -> Itera
         machine.push(earlier, "/root/old")
         machine.push(CENSUS, "/root/guest_census.py")
         machine.wait_for("docker info")
-        machine.sh(f"{MADE_IMAGE} && docker run --rm {IMAGE} sh -c :")  # With its first container systemd changes cgroups.
+        # With a host's first container systemd turns controllers on.
+        machine.sh(f"{MADE_IMAGE} && docker run --rm {IMAGE} sh -c :")
         joins = join_lines(machine.sh(f"cd /root/old; set -e; {server}", within_s=600))
         host.before = [host.census(), host.census()]
         install, join = agent.splitlines()
