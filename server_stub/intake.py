@@ -158,8 +158,14 @@ def take_reports(tx: Tx, calls: Sequence[tuple[From, Parcel]], terms: LeaseTerms
         runner if isinstance(runner, Exception) else _judge(tx, runner, rows.get(parcel.of), parcel, terms)
         for runner, (_, parcel) in zip(runners, calls, strict=True)
     ]
-    endings = [one for one in found if isinstance(one, jobs.Ending)]
-    jobs.conclude_all(tx, endings)
+    moved = jobs.conclude_all(tx, [one for one in found if isinstance(one, jobs.Ending)])
+    # Another process may have been faster since they were read.
+    found = [
+        refused(tx, {"id": one.job["reporter"]}, *parcel.of)
+        if isinstance(one, jobs.Ending) and one.job["id"] not in moved
+        else one
+        for one, (_, parcel) in zip(found, calls, strict=True)
+    ]
     outputs.store_reports(
         tx,
         [

@@ -177,6 +177,24 @@ async def test_a_holder_that_stays_silent_after_an_outage_loses_its_lease(databa
         await eventually(is_lost)
 
 
+async def test_a_report_that_another_process_overtakes_is_refused_and_not_kept(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner, uuid = await world.runner(), await world.job()
+    job = await world.claimed(runner)
+    read = jobs.of_attempts
+
+    def overtaken(tx: Tx, wanted: Any) -> Any:
+        rows = read(tx, wanted)
+        tx.run("UPDATE job SET state = 'pending', runner_id = NULL, lease_until_ms = NULL")
+        return rows
+
+    with monkeypatch.context() as patched:
+        patched.setattr(jobs, "of_attempts", overtaken)
+        assert await world.stale(world.report(runner, done(job))) is Stale.SUPERSEDED
+    assert await world.database.read(partial(outputs.find_report, uuid=uuid)) is None
+
+
 async def test_a_job_goes_all_the_way(world: World) -> None:
     runner, auth = await world.runner(), RegistryAuth.model_validate({"username": "ada", "password": "secret"})
     uuid = await world.job(auth=auth, timeout_s=60)
