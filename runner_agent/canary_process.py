@@ -13,31 +13,33 @@ Waiting costs nothing: it sleeps in a read.
 Each canary is done several times and the fastest counts: the first one warms up caches and clock.
 """
 
+import math
 import os
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from itertools import cycle
 
 # Each copy takes the next piece, so that none is found in a cache: the whole is more than the shared one of most.
-MEMORY_BYTES, PIECE_BYTES = 64 << 20, 2 << 20
+MEMORY_BYTES, PIECE_BYTES = 64 << 20, 512 << 10
 CALLS = 100
 DISK_REPEATS = 3
-# A block that took this many times the fastest is asked for again: one hiccup is no neighbour.
-DISK_SLOW = 2.0
+# A block that took this many times the usual is asked for again: one hiccup is no neighbour.
+DISK_SLOW, DISK_USUAL_OF = 2.0, 20
 BLOCK = b"canary" * 682
 # One round of looking takes a tenth of this; what is longer, somebody else has used.
 GAP_NS_MIN = 2000
-WORK_STEPS = 14
+WORK_STEPS, WORK_COPIES = 14, 4
 
 _from = memoryview(bytearray(os.urandom(4096)) * (MEMORY_BYTES // 4096))
 _to = memoryview(bytearray(PIECE_BYTES))
 _pieces = cycle(range(0, MEMORY_BYTES, PIECE_BYTES))
 _modulus = (1 << 1024) - 105
 _exponent = (1 << 48) - 1
-_known: list[int] = []
+_disk_ns = deque[int](maxlen=DISK_USUAL_OF)
 
 
 def alu() -> None:
@@ -83,12 +85,13 @@ def took_ns(work: Callable[[], None]) -> int:
     return time.perf_counter_ns() - start
 
 
-def disk_ns(known: list[int]) -> int:
-    """Mostly once. `known`: the fastest so far, if there was one."""
+def disk_ns(known: deque[int]) -> int:
+    """Mostly once. `known`: the last ones, to which this is added."""
+    slow_ns = DISK_SLOW * sorted(known)[len(known) // 2] if known else math.inf
     times = [took_ns(disk)]
-    while known and min(times) > DISK_SLOW * known[0] and len(times) < DISK_REPEATS:
+    while min(times) > slow_ns and len(times) < DISK_REPEATS:
         times.append(took_ns(disk))
-    known[:] = [min(times + known)]
+    known.append(min(times))
     return min(times)
 
 
@@ -97,7 +100,8 @@ def work_ns() -> int:
     start = time.perf_counter_ns()
     for _ in range(WORK_STEPS):
         alu()
-        memory()
+        for _ in range(WORK_COPIES):
+            memory()
     return time.perf_counter_ns() - start
 
 
@@ -124,10 +128,10 @@ def asked(words: list[str]) -> str:
             return " ".join(map(str, gaps_ns(float(seconds))))
         case _:
             # A CPU that has been idle takes some 2 ms to come to its clock, which the memory hardly feels.
-            memory_ns, calls_ns, alu_ns = fastest_ns(memory, 8), fastest_ns(calls, 4), fastest_ns(alu, 3)
+            memory_ns, calls_ns, alu_ns = fastest_ns(memory, 16), fastest_ns(calls, 4), fastest_ns(alu, 3)
             times = [alu_ns, memory_ns, calls_ns]
             with suppress(OSError):  # A full disk silences one canary, not all.
-                times += [disk_ns(_known)] if words else []
+                times += [disk_ns(_disk_ns)] if words else []
             return " ".join(map(str, times))
 
 
