@@ -4,6 +4,7 @@ Exit codes of `run`: 0 drained · 75 another agent holds the host · 77 the key 
 """
 
 import sys
+import warnings
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,8 +45,9 @@ def run(
     """Claim jobs and run them, until SIGTERM."""
     from runner_agent.memory import without
 
-    # structlog would take it in to draw what a daemon never prints: 4 MiB, on every host, for ever.
-    with without("rich"):
+    # For ever and on every host: 4 MiB, with which structlog would draw what a daemon never prints, and 2.5 MiB, with
+    # which requests would guess, but not without saying so, in which alphabet an engine answers (UTF-8).
+    with without("rich", "chardet", "charset_normalizer"), warnings.catch_warnings(action="ignore"):
         from runner_agent.wiring import serve
 
     flags = {"server": server, "runner": runner, "key_file": key_file, "state_dir": state_dir}

@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from uuid import UUID
 
@@ -36,6 +37,9 @@ from server_stub.telemetry import Telemetry
 from server_stub.tracing import Traces
 from server_stub.waiters import Waiter, Waiters
 
+CROWD_MIN = 128
+"""Arrivals at the same moment: busy runners are fewer, a fleet that comes back is more."""
+
 log = structlog.get_logger()
 
 
@@ -60,6 +64,20 @@ def terms_of(settings: Settings) -> LeaseTerms:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """A runner's request for work, once it is known who asks. Small: ten thousand of them may wait."""
+
+    asker: claims.Asker
+    caller: claims.Caller
+    until: float
+    """By the event loop's clock."""
+    claim: claims.Claim | None
+    """The job that it met."""
+    news: bool
+    """Whether there may be another by now: without, there is nothing to look for at first."""
+
+
 class JobQueue:
     """Belongs to one event loop, between the start and the end of `running`."""
 
@@ -81,6 +99,7 @@ class JobQueue:
         self._alive_ms = round(settings.lost_s * 1000)
         self._told: dict[int, Session] = {}
         self._heard: set[int] = set()
+        self._arriving = 0
         self._unparsed: asyncio.Queue[UUID] = asyncio.Queue()
 
     @asynccontextmanager
@@ -106,21 +125,38 @@ class JobQueue:
 
     # What agents call.
 
+    @property
+    def crowded(self) -> bool:
+        """Whether a whole fleet seems to come at once."""
+        return self._arriving >= CROWD_MIN
+
     async def claim(self, named: str, key: str | None, body: ClaimRequest, departure: Departure) -> ClaimedJob | None:
-        """Hand the runner a job, waiting up to its `poll_timeout` for one; None where there is nothing to do.
+        """Both of the following."""
+        poll = await self.arrive(named, key, body)
+        del body  # What a host says of itself is large.
+        return await self.wait(poll, departure)
+
+    async def arrive(self, named: str, key: str | None, body: ClaimRequest) -> Poll:
+        """A runner asks for work: see who it is, and whether a job waits for it.
 
         Raises `UnauthorizedError` for a wrong key, `ConflictError` for a clone.
         """
         until = asyncio.get_running_loop().time() + body.poll_timeout
         caller, stirs = claims.Caller.of(named, key, body), self.waiters.stirs
-        asker, claim, looked = await self._arrive(caller, body)
-        del body  # What a host says of itself is large, and ten thousand of them may wait.
-        with self.waiters.parked(asker.runner_id) as waiter:
+        self._arriving += 1
+        try:
+            asker, claim, looked = await self._arrive(caller, body)
+        finally:
+            self._arriving -= 1
+        return Poll(asker, caller, until, claim, news=not looked or stirs != self.waiters.stirs)
+
+    async def wait(self, poll: Poll, departure: Departure) -> ClaimedJob | None:
+        """Hand it a job, waiting for one as long as it wants to; None where there is nothing to do."""
+        with self.waiters.parked(poll.asker.runner_id) as waiter:
             departure.then(waiter.leave)
-            if claim is not None:
-                return await self._deliver(claim, waiter)
-            news = not looked or stirs != self.waiters.stirs
-            return await self._wait(waiter, asker, caller, until, news=news)
+            if poll.claim is not None:
+                return await self._deliver(poll.claim, waiter)
+            return await self._wait(waiter, poll)
 
     async def beat(self, named: str, key: str | None, job: UUID, body: Heartbeat) -> HeartbeatReply:
         """Extend a lease. Raises `ConflictError` with the reason where it is lost."""
@@ -218,14 +254,9 @@ class JobQueue:
             self._heard.add(asker.runner_id)
         return asker, arrival.claim, arrival.looked
 
-    async def _wait(
-        self, waiter: Waiter, asker: claims.Asker, caller: claims.Caller, until: float, *, news: bool
-    ) -> ClaimedJob | None:
-        """Look, sleep until woken, look again. The waiter is armed before each look, so that no job slips between.
-
-        Without `news` since it arrived, and looked, there is nothing to look for at first.
-        """
-        woken_for_a_job = False
+    async def _wait(self, waiter: Waiter, poll: Poll) -> ClaimedJob | None:
+        """Look, sleep until woken, look again. The waiter is armed before each look, so that no job slips between."""
+        asker, caller, news, woken_for_a_job = poll.asker, poll.caller, poll.news, False
         while not waiter.left:
             self.waiters.arm(waiter, asker.takes(blocked=caller.blocked))
             if woken_for_a_job or (news and await self._worth_a_look(asker, waiter)):
@@ -236,7 +267,7 @@ class JobQueue:
                 asker, woken_for_a_job = await self._database.read(partial(claims.ask, caller=caller)), False
                 if asker.takes(blocked=caller.blocked) != waiter.spec_ids:
                     continue
-            if not await waiter.wait(until):
+            if not await waiter.wait(poll.until):
                 return None
             woken_for_a_job, news = waiter.woken_by is not None, True
             if not woken_for_a_job:

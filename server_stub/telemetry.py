@@ -71,7 +71,10 @@ class Telemetry:
 
 
 class Timed:
-    """An ASGI layer that measures every request under the path of its route, never under what a client made up."""
+    """An ASGI layer that measures every request under the path of its route, never under what a client made up.
+
+    One that waits in a seat comes twice: it is measured from its first coming, when it is answered.
+    """
 
     def __init__(self, app: ASGIApp, telemetry: Telemetry) -> None:
         self._app = app
@@ -82,7 +85,7 @@ class Timed:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began, status = time.perf_counter(), 0
+        began_s, status = scope["state"].setdefault("began_s", time.perf_counter()), 0
 
         async def watched(message: Message) -> None:
             nonlocal status
@@ -92,5 +95,6 @@ class Timed:
         try:
             await self._app(scope, receive, watched)
         finally:
-            route = getattr(scope.get("route"), "path", "unknown")
-            self._seconds.labels(route, scope["method"], status).observe(time.perf_counter() - began)
+            if status:
+                route = getattr(scope.get("route"), "path", "unknown")
+                self._seconds.labels(route, scope["method"], status).observe(time.perf_counter() - began_s)

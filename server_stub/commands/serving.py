@@ -10,6 +10,7 @@ import structlog
 import uvicorn
 
 from server_stub.app import create_app
+from server_stub.connections import Connection
 from server_stub.logs import configure_logs
 from server_stub.notify import notify
 from server_stub.settings import Settings
@@ -62,6 +63,7 @@ def serve(settings: Settings) -> None:
             app,
             host=settings.host,
             port=settings.port,
+            http=Connection,
             backlog=BACKLOG,
             access_log=False,
             log_config=None,

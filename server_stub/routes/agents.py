@@ -14,9 +14,10 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from runner_protocol.jobs import ClaimedJob
 from runner_protocol.messages import ClaimRequest, Heartbeat, ReportEnvelope
 from server_stub.bodies import problem_of
-from server_stub.departure import Departure
+from server_stub.connections import seat_of, take_seat, watched
 from server_stub.envelope import cut_off, defect, refused
 from server_stub.errors import ApiError, BadRequestError
 from server_stub.state import state_of
@@ -29,17 +30,19 @@ BIG_BODY_BYTES = 64 << 10
 
 async def claim(request: Request) -> Response:
     """Ask for work and wait for it: 200 with a job, 204 when `poll_timeout` has passed."""
-    departure = Departure()
-    queue, call = state_of(request).queue, (_runner(request), _key(request))
+    if (seat := seat_of(request)) is not None:
+        return _claimed(seat.outcome.result())
+    queue, caller = state_of(request).queue, (_runner(request), _key(request))
     asked = await _read(ClaimRequest, await _body(request))
-    watch = asyncio.create_task(_watch(request, departure))
-    try:
-        waiting = queue.claim(*call, asked, departure)
-        del asked  # What a host says of itself is large, and ten thousand of them may wait.
-        job = await waiting
-    finally:
-        watch.cancel()
-    return Response(status_code=204) if job is None else _reply(job)
+    with watched(request) as departure:
+        if queue.crowded and (seat := take_seat(request, departure)) is not None:
+            seat.wait(queue.claim(*caller, asked, departure))
+            return _Later()
+        poll = await queue.arrive(*caller, asked)
+        if poll.claim is None and (seat := take_seat(request, departure)) is not None:
+            seat.wait(queue.wait(poll, departure))
+            return _Later()
+        return _claimed(await queue.wait(poll, departure))
 
 
 async def heartbeat(request: Request) -> Response:
@@ -62,6 +65,13 @@ async def report(request: Request) -> Response:
     body, large = await _read(ReportEnvelope, text), len(text) > BIG_BODY_BYTES
     queue = state_of(request).queue
     return _reply(await queue.report(_runner(request), _key(request), _job(request), body, large=large))
+
+
+class _Later(Response):
+    """Nothing for now: the request sits, and comes again."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send nothing."""
 
 
 class _Call(Route):
@@ -119,13 +129,6 @@ def _route_of(scope: Scope) -> _Call | None:
     return None
 
 
-async def _watch(request: Request, departure: Departure) -> None:
-    """Notice when the client goes: the body has been read, so that the next message says so."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-    departure.happen()
-
-
 async def _body(request: Request) -> bytes:
     """Not the framework's, which keeps it for as long as the request lasts."""
     return b"".join([piece async for piece in request.stream()])
@@ -139,6 +142,10 @@ async def _read(model: type[M], body: bytes) -> M:
         return model.model_validate_json(body)
     except ValidationError as error:
         raise BadRequestError(problem_of(error)) from error
+
+
+def _claimed(job: ClaimedJob | None) -> Response:
+    return Response(status_code=204) if job is None else _reply(job)
 
 
 def _reply(message: BaseModel) -> Response:

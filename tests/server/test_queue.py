@@ -50,7 +50,12 @@ class World:
         return await self.database.write(lambda tx: new_job(tx, project, spec_id, **members))
 
     async def claim(self, runner: Runner, body: ClaimRequest | None = None) -> ClaimedJob | None:
-        return await self.queue.claim(runner.slug, runner.key, body or asking(), Departure())
+        return await self.claim_as(runner.slug, runner.key, body)
+
+    async def claim_as(
+        self, named: str, key: str | None, body: ClaimRequest | None = None, departure: Departure | None = None
+    ) -> ClaimedJob | None:
+        return await self.queue.claim(named, key, body or asking(), departure or Departure())
 
     async def claimed(self, runner: Runner, body: ClaimRequest | None = None) -> ClaimedJob:
         job = await self.claim(runner, body)
@@ -578,13 +583,13 @@ async def test_a_removed_runner_stops_at_once_even_while_it_waits(world: World) 
 async def test_a_wrong_key_is_refused(world: World, key: str | None) -> None:
     runner = await world.runner()
     with pytest.raises(UnauthorizedError):
-        await world.queue.claim(runner.slug, key, asking(), Departure())
+        await world.claim_as(runner.slug, key)
 
 
 async def test_a_key_opens_only_its_own_runner(world: World) -> None:
     runner, other = await world.runner(), await world.runner("rack 2")
     with pytest.raises(UnauthorizedError):
-        await world.queue.claim(other.slug, runner.key, asking(), Departure())
+        await world.claim_as(other.slug, runner.key)
 
 
 async def test_keys_rotate_without_a_gap(world: World) -> None:
@@ -592,18 +597,18 @@ async def test_keys_rotate_without_a_gap(world: World) -> None:
     row = await world.database.read(lambda tx: runners.find(tx, runner.slug))
     newer = await world.database.write(lambda tx: runners.rotate_key(tx, row, 60_000))
     for key in (runner.key, newer):
-        assert await world.queue.claim(runner.slug, key, asking(), Departure()) is None
+        assert await world.claim_as(runner.slug, key) is None
     newest = await world.database.write(lambda tx: runners.rotate_key(tx, row, 0))
     for key in (runner.key, newer):
         with pytest.raises(UnauthorizedError):
-            await world.queue.claim(runner.slug, key, asking(), Departure())
-    assert await world.queue.claim(runner.slug, newest, asking(), Departure()) is None
+            await world.claim_as(runner.slug, key)
+    assert await world.claim_as(runner.slug, newest) is None
 
 
 async def test_a_job_claimed_for_a_client_that_has_gone_returns_to_the_queue_at_once(world: World) -> None:
     runner, departure = await world.runner(), Departure()
     uuid = await world.job()
-    poll = asyncio.create_task(world.queue.claim(runner.slug, runner.key, asking(), departure))
+    poll = asyncio.create_task(world.claim_as(runner.slug, runner.key, departure=departure))
     async with asyncio.timeout(10):
         while not (await world.row(uuid))["attempt"] and not poll.done():
             departure.happen()
