@@ -102,8 +102,9 @@ build() {
 stage=$(mktemp -d -p "${cache%/*}" deb.XXXXXX)
 trap 'rm -rf "$stage"' EXIT
 mkdir -p "$cache"
-"$python" -m pip wheel -q --no-deps --wheel-dir "$stage/wheel" .
-rm -rf build
+# setuptools would build in the checkout, where two builds at once take each other's files.
+printf '[build]\nbuild_base = %s\n' "$stage/build" >"$stage/setuptools.cfg"
+DIST_EXTRA_CONFIG=$stage/setuptools.cfg "$python" -m pip wheel -q --no-deps --wheel-dir "$stage/wheel" .
 wheel=$(echo "$stage"/wheel/*.whl)
 for which in "${@:-all}"; do
   case $which in

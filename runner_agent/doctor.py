@@ -9,10 +9,13 @@ from enum import IntEnum
 from pathlib import Path
 
 from runner_agent.calibration import Calibration, load
-from runner_agent.engine import EngineFacts
+from runner_agent.engine import PODMAN, EngineFacts
 from runner_agent.facts import Topology
 from runner_agent.host import CPUS, HostFiles, is_virtual, read_topology
 from runner_agent.undo import JOURNAL, service_state
+
+INITS = ("/usr/libexec/podman/catatonit", "/usr/lib/podman/catatonit", "/usr/bin/catatonit", "/bin/catatonit")
+"""Where Podman's packages put what it starts first in a container. Its `init_path` may name another place."""
 
 
 class Severity(IntEnum):
@@ -45,6 +48,8 @@ class Examined:
     root: bool
     """Whether we may change the host."""
     engine: EngineFacts | None
+    init: bool
+    """Whether Podman finds what it starts first in a container; Docker brings its own."""
     controllers: frozenset[str] | None
     """Of cgroup version 2; none: the host has version 1."""
     schedstat: bool
@@ -79,6 +84,7 @@ def examine(files: HostFiles, state_dir: Path, engine: EngineFacts | None, *, ro
         topology=read_topology(files),
         root=root,
         engine=engine,
+        init=any(map(files.list, INITS)),
         controllers=None if controllers is None else frozenset(controllers.split()),
         schedstat=files.read("/proc/schedstat") is not None,
         pressure=files.read("/proc/pressure/cpu") is not None,
@@ -102,6 +108,9 @@ def _access(seen: Examined) -> Iterator[Finding]:
     if seen.engine is None:
         cost, mend = "no job can run", "systemctl start docker; is the agent's user in the group docker?"
         yield Finding(Severity.UNFIT, "the container engine does not answer", cost, mend)
+    elif seen.engine.name == PODMAN and not seen.init:
+        cost, mend = "no container starts, unless containers.conf names another init_path", "apt-get install catatonit"
+        yield Finding(Severity.UNFIT, "Podman lacks catatonit", cost, mend)
     if not seen.root:
         cost = "no isolation beyond the engine's own pinning, no tuning, no cgroup of an iteration's own"
         yield Finding(

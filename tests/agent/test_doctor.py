@@ -10,12 +10,14 @@ from machines import MACHINES
 
 from runner_agent.calibration import Calibration
 from runner_agent.doctor import Examined, Severity, doctor, exit_code, findings
+from runner_agent.engine import PODMAN
 from runner_agent.facts import Cpu, Topology
 
 FINE = Examined(
     topology=Topology(tuple(Cpu(number, number) for number in range(4))),
     root=True,
     engine=replace(FACTS, cgroup_version=2),
+    init=True,
     controllers=frozenset({"cpuset", "cpu", "memory"}),
     schedstat=True,
     pressure=True,
@@ -31,6 +33,7 @@ FINE = Examined(
 
 LACKS: list[tuple[dict[str, Any], Severity, str]] = [
     ({"engine": None}, Severity.UNFIT, "the container engine does not answer"),
+    ({"engine": replace(FACTS, name=PODMAN, cgroup_version=2), "init": False}, Severity.UNFIT, "Podman lacks catatonit"),
     ({"root": False}, Severity.NOISY, "the agent is not root"),
     ({"topology": Topology((Cpu(0, 0), Cpu(1, 0)))}, Severity.UNFIT, "there is one core"),
     ({"virtual": True}, Severity.NOISY, "this is a virtual machine"),
@@ -56,6 +59,10 @@ def test_each_lack_is_told_with_its_cost(changes: dict[str, Any], severity: Seve
     (finding,) = findings(replace(FINE, **changes))
     assert (finding.severity, finding.what, exit_code([finding])) == (severity, what, int(severity))
     assert finding.cost
+
+
+def test_docker_brings_what_podman_may_lack() -> None:
+    assert findings(replace(FINE, init=False)) == []
 
 
 def test_what_the_agent_turns_itself_is_no_finding_for_root() -> None:
