@@ -27,7 +27,7 @@ WORKERS = 64
 """Agents that work a full queue off, and jobs that the peer's worker runs at once."""
 PEER_CONNECTIONS = 16
 """Of the peer's one worker, to the same PostgreSQL; our process has 13."""
-BARE = 1_000
+BARE = 4_000
 """Claims, and then heartbeats, without HTTP."""
 
 
