@@ -31,9 +31,10 @@ FINE = Examined(
     command_line="nohz_full=2-3",
 )
 
+PODMAN_FACTS = replace(FACTS, name=PODMAN, cgroup_version=2)
 LACKS: list[tuple[dict[str, Any], Severity, str]] = [
     ({"engine": None}, Severity.UNFIT, "the container engine does not answer"),
-    ({"engine": replace(FACTS, name=PODMAN, cgroup_version=2), "init": False}, Severity.UNFIT, "Podman lacks catatonit"),
+    ({"engine": PODMAN_FACTS, "init": False}, Severity.UNFIT, "Podman lacks catatonit"),
     ({"root": False}, Severity.NOISY, "the agent is not root"),
     ({"topology": Topology((Cpu(0, 0), Cpu(1, 0)))}, Severity.UNFIT, "there is one core"),
     ({"virtual": True}, Severity.NOISY, "this is a virtual machine"),
