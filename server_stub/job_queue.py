@@ -74,8 +74,8 @@ class Poll:
     """By the event loop's clock."""
     claim: claims.Claim | None
     """The job that it met."""
-    news: bool
-    """Whether there may be another by now: without, there is nothing to look for at first."""
+    stirs: int | None
+    """Of the waiters, before it looked for one; None where it did not look."""
 
 
 class JobQueue:
@@ -148,7 +148,7 @@ class JobQueue:
             asker, claim, looked = await self._arrive(caller, body)
         finally:
             self._arriving -= 1
-        return Poll(asker, caller, until, claim, news=not looked or stirs != self.waiters.stirs)
+        return Poll(asker, caller, until, claim, stirs if looked else None)
 
     async def wait(self, poll: Poll, departure: Departure) -> ClaimedJob | None:
         """Hand it a job, waiting for one as long as it wants to; None where there is nothing to do."""
@@ -255,8 +255,12 @@ class JobQueue:
         return asker, arrival.claim, arrival.looked
 
     async def _wait(self, waiter: Waiter, poll: Poll) -> ClaimedJob | None:
-        """Look, sleep until woken, look again. The waiter is armed before each look, so that no job slips between."""
-        asker, caller, news, woken_for_a_job = poll.asker, poll.caller, poll.news, False
+        """Look, sleep until woken, look again. The waiter is armed before each look, so that no job slips between.
+
+        Where nothing has stirred since it looked on arrival, there is nothing to look for at first.
+        """
+        asker, caller, woken_for_a_job = poll.asker, poll.caller, False
+        news = poll.stirs != self.waiters.stirs
         while not waiter.left:
             self.waiters.arm(waiter, asker.takes(blocked=caller.blocked))
             if woken_for_a_job or (news and await self._worth_a_look(asker, waiter)):

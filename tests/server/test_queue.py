@@ -228,6 +228,19 @@ async def test_a_waiting_runner_is_handed_a_job_the_moment_it_is_queued(world: W
     assert job is not None and job.job == uuid
 
 
+async def test_a_job_that_is_queued_between_an_arrival_and_the_wait_is_handed_out(database: Database) -> None:
+    queue = JobQueue(database, Settings(sweep_s=60), nobody)  # No sweep comes to the rescue.
+    async with queue.running():
+        world = World(database, queue, await database.write(new_spec), await database.write(new_project), [])
+        runner = await world.runner()
+        poll, stirs = await queue.arrive(runner.slug, runner.key, asking(poll_timeout=60)), queue.waiters.stirs
+        queued = await world.job()
+        await world.until(lambda: queue.waiters.stirs != stirs)
+        job = await asyncio.wait_for(queue.wait(poll, Departure()), 20)
+        assert job is not None
+        assert job.job == queued
+
+
 async def test_a_job_that_is_queued_between_a_look_and_the_wait_is_handed_out(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
