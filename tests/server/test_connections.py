@@ -4,7 +4,7 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import pytest
@@ -12,6 +12,7 @@ import uvicorn
 from agents import until
 from queue_world import Runner, new_job, new_project, new_runner, new_spec
 
+from server_stub import job_queue
 from server_stub.app import create_app
 from server_stub.connections import Connection, Seat
 from server_stub.settings import Settings
@@ -121,8 +122,13 @@ async def serving(database: Database) -> AsyncIterator[Site]:
         await running
 
 
-@pytest.fixture
-async def site(database: Database) -> AsyncIterator[Site]:
+@pytest.fixture(params=["after its look", "before its look"])
+async def site(
+    database: Database, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Site]:
+    """Where a poll sits down after it was looked for a job, and where each does so at once, as in a crowd."""
+    if request.param == "before its look":
+        monkeypatch.setattr(job_queue, "CROWD_MIN", 0)
     async with serving(database) as site:
         yield site
 
@@ -218,6 +224,12 @@ async def test_a_key_that_goes_while_its_poll_waits_is_refused(site: Site) -> No
     answer = await line.answer()
     assert answer.status == 401
     assert b"request_id" in answer.body
+
+
+async def test_a_poll_with_a_wrong_key_is_refused(site: Site) -> None:
+    line = await site.line()
+    site.poll(line, runner=replace(site.runner, key="bench_run_wrong"))
+    assert (await line.answer()).status == 401
 
 
 async def test_a_server_that_stops_answers_who_waits(database: Database) -> None:
