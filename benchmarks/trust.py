@@ -80,6 +80,8 @@ CONDITIONS = (
 )
 # The marks that the programs are held against.
 RECALL_MIN, FALSE_MAX, GAIN_MIN, FOUND_MIN = 0.90, 0.10, 5.0, 0.90
+# A neighbour that slows work by less is no disturbance: five per cent, as for a single iteration.
+FELT_MIN = 0.05
 WATCH_MS_MAX, CANARIES_MS_MAX = 1.0, 5.0
 
 
@@ -181,26 +183,69 @@ def _ratio(one: tuple[Variant, int], two: tuple[Variant, int]) -> float:
     return both[Variant.CANDIDATE] / both[Variant.BASELINE]
 
 
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """A against A beside bursts on the memory."""
+
+    cpu: int
+    """The neighbour's."""
+    slowed: float
+    """How much longer a run takes that lies within a burst: 0.5 is half as long again."""
+    blocks: list[float]
+    pairs: list[float]
+    """The log ratio of each trial: its distance from zero is the error."""
+
+    @property
+    def gain(self) -> float:
+        """How many times smaller the error is in pairs."""
+        return spread(self.blocks) / spread(self.pairs)
+
+
+def beside(doer: Worker, cpu: int, trials: int) -> Beside:
+    """Twenty and twenty runs, `trials` times, with the neighbour on `cpu`."""
+    runs: list[tuple[int, int]] = []
+
+    def sample() -> int:
+        begin_ns = time.monotonic_ns()
+        runs.append((begin_ns, doer.do("memory")))
+        return runs[-1][1]
+
+    with neighbour("memory", cpu) as phases:
+        blocks, together = errors(trials, 20, sample)
+    overlaps = [sum(phase.overlap_ns(begin, begin + took) for phase in phases) for begin, took in runs]
+    within = [took for (_, took), overlap in zip(runs, overlaps, strict=True) if overlap == took]
+    without = [took for (_, took), overlap in zip(runs, overlaps, strict=True) if not overlap]
+    return Beside(cpu, statistics.median(within) / statistics.median(without) - 1, blocks, together)
+
+
 def pairs(trials: int, cpu: str) -> bool:
-    """A against A beside a bursty memory neighbour; then A against A with three per cent more, and nobody beside."""
+    """A against A beside a bursty memory neighbour; then A against A with three per cent more, and nobody beside.
+
+    The neighbour runs on the other CPU. Where the shared cache is so large that it does not slow the work from there,
+    pairs have nothing to make good: then it runs on the work's own CPU as well, and that is judged.
+    """
     plan = planned(cpu)
-    with worker(min(plan.benchmark)) as doer:
-        with neighbour("memory", min(plan.housekeeping)):
-            blocks, together = errors(trials, 20, lambda: doer.do("memory"))
+    own, other = min(plan.benchmark), min(plan.housekeeping)
+    with worker(own) as doer:
+        tried = [beside(doer, other, trials)]
+        if tried[0].slowed < FELT_MIN:
+            tried.append(beside(doer, own, trials))
         tests = [more(doer, work, trial) for trial in range(trials) for work in COMPARED]
-    keep("pairs", {"blocks": blocks, "pairs": together, "tests": tests})
-    in_blocks, in_pairs = spread(blocks), spread(together)
+    judged = tried[-1]
+    keep("pairs", {"blocks": judged.blocks, "pairs": judged.pairs, "tests": tests})
     found = sum(bool(each["found"]) for each in tests) / len(tests)
     print(f"A/A beside bursts on the memory, 20 + 20 runs, {trials} trials: how far the ratio is off, root mean square")
-    print(f"  blocks {in_blocks:.1%} · pairs {in_pairs:.1%}")
+    for each in tried:
+        where = "the work's own CPU" if each.cpu == own else "the other CPU"
+        print(f"  from {where}, a burst slows a run by {each.slowed:.0%}: ", end="")
+        print(f"blocks {spread(each.blocks):.1%} · pairs {spread(each.pairs):.1%}, {each.gain:.1f} times")
     for work in COMPARED:
         those = [each for each in tests if each["work"] == work]
         hits, median = sum(bool(each["found"]) for each in those), statistics.median(each["ratio"] for each in those)
         effect = statistics.median(each["detectable"] for each in those)
         print(f"A + 3 %, {work}: found in {hits} of {len(those)}, median {median - 1:+.2%}, detectable {effect:.2%}")
     print()
-    gain = in_blocks / in_pairs
-    met = mark("A/A error, blocks over pairs", f"{gain:.1f}", f"≥ {GAIN_MIN:g}", met=gain >= GAIN_MIN)
+    met = mark("A/A error, blocks over pairs", f"{judged.gain:.1f}", f"≥ {GAIN_MIN:g}", met=judged.gain >= GAIN_MIN)
     return mark("+3 % found with 30 pairs", f"{found:.0%}", f"≥ {FOUND_MIN:.0%}", met=found >= FOUND_MIN) and met
 
 

@@ -39,6 +39,8 @@ from server_stub.waiters import Waiter, Waiters
 
 CROWD_MIN = 128
 """Arrivals at the same moment: busy runners are fewer, a fleet that comes back is more."""
+TURNS = 2 * CROWD_MIN
+"""Of a crowd, how many arrive at the same time: one lot is written down while the next is read."""
 
 log = structlog.get_logger()
 
@@ -100,6 +102,8 @@ class JobQueue:
         self._told: dict[int, Session] = {}
         self._heard: set[int] = set()
         self._arriving = 0
+        self.turns = asyncio.Semaphore(TURNS)
+        """Held by each of a crowd while it arrives."""
         self._unparsed: asyncio.Queue[UUID] = asyncio.Queue()
 
     @asynccontextmanager
@@ -130,18 +134,13 @@ class JobQueue:
         """Whether a whole fleet seems to come at once."""
         return self._arriving >= CROWD_MIN
 
-    async def claim(self, named: str, key: str | None, body: ClaimRequest, departure: Departure) -> ClaimedJob | None:
-        """Both of the following."""
-        poll = await self.arrive(named, key, body)
-        del body  # What a host says of itself is large.
-        return await self.wait(poll, departure)
-
-    async def arrive(self, named: str, key: str | None, body: ClaimRequest) -> Poll:
+    async def arrive(self, named: str, key: str | None, body: ClaimRequest, came: float | None = None) -> Poll:
         """A runner asks for work: see who it is, and whether a job waits for it.
 
-        Raises `UnauthorizedError` for a wrong key, `ConflictError` for a clone.
+        `came`: the loop's time from which its `poll_timeout` counts, where that is not now. Raises `UnauthorizedError`
+        for a wrong key, `ConflictError` for a clone.
         """
-        until = asyncio.get_running_loop().time() + body.poll_timeout
+        until = (asyncio.get_running_loop().time() if came is None else came) + body.poll_timeout
         caller, stirs = claims.Caller.of(named, key, body), self.waiters.stirs
         self._arriving += 1
         try:
@@ -346,14 +345,19 @@ class JobQueue:
     # What goes on beside.
 
     async def _sweep_forever(self) -> None:
-        swept_ms: int | None = None
+        seen: sweeping.Sight | None = None
         silence_ms = max(self.terms.heartbeat_ms, round(2000 * self._settings.sweep_s))
         while True:
             try:
-                now_ms = await sweeping.catch_up(self._database, self.terms, swept_ms, silence_ms)
-                due = await sweeping.sweep(self._database, self.terms, self.waiters.specs_wanted(), self.telemetry)
-                swept_ms = now_ms
-                for spec_id in due:
+                seen = await sweeping.sweep(
+                    self._database,
+                    self.terms,
+                    self.waiters.specs_wanted(),
+                    self.telemetry,
+                    last=seen,
+                    silence_ms=silence_ms,
+                )
+                for spec_id in seen.due:
                     self.waiters.wake_one(spec_id)
             except UnavailableError as error:
                 log.warning("sweep_postponed", reason=error.message)

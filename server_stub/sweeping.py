@@ -3,6 +3,7 @@
 Every process sweeps; the guard in each statement lets one of them win. Waits for nothing: `job_queue` keeps the beat.
 """
 
+from dataclasses import dataclass, replace
 from functools import partial
 
 import structlog
@@ -19,37 +20,68 @@ BATCH = 200
 log = structlog.get_logger()
 
 
-async def sweep(database: Database, terms: LeaseTerms, spec_ids: list[int], telemetry: Telemetry) -> set[int]:
-    """Move every overdue job; return those of the specs for which a job waits that may be handed out.
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What a sweep finds. One read: an idle process does little else than sweep."""
 
-    That list wakes an agent whose job came out of its back-off, or was queued by a process that has no way to say so.
+    now_ms: int
+    """When it began, by the database's clock: had it to wait for the database, heartbeats had to, too."""
+    overdue: bool
+    """Whether a lease is."""
+    due: set[int]
+    """The specs for which a job waits that may be handed out."""
+
+
+async def sweep(
+    database: Database,
+    terms: LeaseTerms,
+    spec_ids: list[int],
+    telemetry: Telemetry,
+    *,
+    last: Sight | None,
+    silence_ms: int,
+) -> Sight:
+    """Move every overdue job, and tell what is seen then; `last`: in the sweep before.
+
+    What is due wakes an agent whose job came out of its back-off, or was queued by a process that has no way to say so.
     """
-    full = bool(await database.read(partial(jobs.overdue, grace_ms=terms.grace_ms, limit=1)))
-    while full:
+    look = partial(_sight, terms=terms, spec_ids=spec_ids)
+    seen = await database.read(look)
+    began_ms = seen.now_ms
+    if await _catch_up(database, terms, began_ms, last, silence_ms):
+        seen = await database.read(look)
+    while seen.overdue:
         endings = await database.write(partial(expire, terms=terms))
-        full = len(endings) == BATCH
         for ending in endings:
             telemetry.expired.labels(ending).inc()
-    return await database.read(partial(job_claims.anything_due, spec_ids=spec_ids)) if spec_ids else set()
+        seen = await database.read(look)
+        if len(endings) < BATCH:
+            break
+    return replace(seen, now_ms=began_ms)
 
 
-async def catch_up(database: Database, terms: LeaseTerms, swept_ms: int | None, silence_ms: int) -> int:
-    """Before a sweep: set right what the time since the last one, at `swept_ms`, says nothing about. The clock's time.
+def _sight(tx: Tx, terms: LeaseTerms, spec_ids: list[int]) -> Sight:
+    due = job_claims.anything_due(tx, spec_ids) if spec_ids else set[int]()
+    return Sight(tx.now_ms(), bool(jobs.overdue(tx, terms.grace_ms, limit=1)), due)
+
+
+async def _catch_up(database: Database, terms: LeaseTerms, now_ms: int, last: Sight | None, silence_ms: int) -> bool:
+    """Before a sweep: set right what the time since the last one says nothing about. Whether anything was to be.
 
     Where the clock went back, or may have while no server ran, jobs go back with it: else one that was queued by a
     clock an hour ahead waited for an hour. After a silence, when no server or no database was there to hear heartbeats,
     holders get some time to speak up: a job of hours outlives an outage of any length.
     """
-    now_ms: int = await database.read(lambda tx: tx.now_ms())
-    if swept_ms is None or now_ms < swept_ms:
+    back = last is None or now_ms < last.now_ms
+    if back:
         lease_ms = max(terms.lease_ms, terms.confirm_ms, terms.outage_grace_ms)
         bring_back = partial(jobs.bring_back, pause_ms_max=BACKOFF_MS[-1], lease_ms_max=lease_ms)
         if moved := await database.write(bring_back):
             log.warning("clock_went_back", moments=moved)
-    silent = swept_ms is None or now_ms - swept_ms > silence_ms
+    silent = last is None or now_ms - last.now_ms > silence_ms
     if silent and (extended := await database.write(partial(jobs.extend_all, ms=terms.outage_grace_ms))):
         log.warning("leases_extended", jobs=extended)
-    return now_ms
+    return back or silent
 
 
 def expire(tx: Tx, terms: LeaseTerms) -> list[str]:

@@ -9,9 +9,7 @@ import asyncio
 import heapq
 import itertools
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
+from typing import Self
 
 # A heap is rebuilt when more than half of it are waiters that have left.
 STALE_ENTRIES_MIN = 64
@@ -20,9 +18,10 @@ STALE_ENTRIES_MIN = 64
 class Waiter:
     """One poll that waits. Armed, it may be woken; woken, it looks and is armed again."""
 
-    __slots__ = ("_awake", "_loop", "left", "rank", "runner_id", "spec_ids", "woken_by")
+    __slots__ = ("_among", "_awake", "left", "rank", "runner_id", "spec_ids", "woken_by")
 
-    def __init__(self, runner_id: int, rank: int) -> None:
+    def __init__(self, among: "Waiters", runner_id: int, rank: int) -> None:
+        self._among = among
         self.runner_id = runner_id
         self.spec_ids: frozenset[int] = frozenset()
         self.rank = rank
@@ -30,8 +29,14 @@ class Waiter:
         """Whether it must answer now: its client has gone, a newer poll took its place, or the server stops."""
         self.woken_by: int | None = None
         """The spec of the job that it was woken for, until it looks."""
-        self._loop = asyncio.get_running_loop()
         self._awake: asyncio.Future[bool] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.left = True
+        self._among.unpark(self)
 
     @property
     def armed(self) -> bool:
@@ -42,7 +47,7 @@ class Waiter:
         """Forget earlier wakes: from now on every job of these specs counts."""
         self.spec_ids = spec_ids
         self.woken_by = None
-        self._awake = self._loop.create_future()
+        self._awake = asyncio.get_running_loop().create_future()
 
     def wake(self, spec_id: int | None) -> None:
         """Let it look. `spec_id`: of the job it is woken for, None where it is woken for another reason."""
@@ -57,11 +62,14 @@ class Waiter:
     async def wait(self, until: float) -> bool:
         """Sleep until woken, or until the loop's time `until`; tell whether it was woken."""
         assert self._awake is not None
-        timer = self._loop.call_at(until, partial(self._end, woken=False))
+        timer = asyncio.get_running_loop().call_at(until, self._expire)
         try:
             return await self._awake and not self.left
         finally:
             timer.cancel()
+
+    def _expire(self) -> None:
+        self._end(woken=False)
 
     def _end(self, *, woken: bool) -> None:
         if self._awake is not None and not self._awake.done():
@@ -83,22 +91,21 @@ class Waiters:
     def __len__(self) -> int:
         return len(self._parked)
 
-    @contextmanager
-    def parked(self, runner_id: int) -> Iterator[Waiter]:
-        """Let one poll wait for the length of a block. An older poll of the same runner is answered at once."""
+    def parked(self, runner_id: int) -> Waiter:
+        """Let one poll wait for the length of a `with` block. An older poll of the same runner is answered at once."""
         if (older := self._parked.get(runner_id)) is not None:
             older.leave()
         rank = self._idle_since.setdefault(runner_id, next(self._numbers))
-        waiter = self._parked[runner_id] = Waiter(runner_id, rank)
+        waiter = self._parked[runner_id] = Waiter(self, runner_id, rank)
         waiter.left = self.closing
-        try:
-            yield waiter
-        finally:
-            waiter.left = True
-            if self._parked.get(runner_id) is waiter:
-                del self._parked[runner_id]
-            if waiter.woken_by is not None:
-                self.wake_one(waiter.woken_by)
+        return waiter
+
+    def unpark(self, waiter: Waiter) -> None:
+        """It is answered. A job that it was woken for and did not look for wakes another."""
+        if self._parked.get(waiter.runner_id) is waiter:
+            del self._parked[waiter.runner_id]
+        if waiter.woken_by is not None:
+            self.wake_one(waiter.woken_by)
 
     def arm(self, waiter: Waiter, spec_ids: frozenset[int]) -> None:
         """Put a waiter in line for jobs of these specs. Call this before it looks for work."""

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-STREAM_BYTES = 128 << 20
+STREAM_BYTES = 512 << 20
 BLOCK_BYTES = 4096
 FILE_BYTES = 64 << 20
 

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import signal
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
@@ -24,6 +25,8 @@ BACKLOG = 4096
 """Connections that may wait to be taken: a whole fleet comes back after a restart."""
 KEEP_ALIVE_S = 75
 """Longer than an agent's poll, so that it can use its connection again."""
+TICK_S = 1.0
+"""The date in answers is as old at most; uvicorn looks ten times as often, mostly for a signal."""
 
 log = structlog.get_logger()
 
@@ -37,18 +40,25 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: Any = None) -> None:
         """Listen, then say where: the port may have been 0."""
-        self._loop = asyncio.get_running_loop()
+        self._loop, self._told_to_stop = asyncio.get_running_loop(), asyncio.Event()
         await super().startup(sockets)
         if self.started:
             host, port = self.servers[0].sockets[0].getsockname()[:2]
             log.info("serving", url=f"http://{host}:{port}")
             notify("READY=1", f"STATUS=serving http://{host}:{port}")
 
+    async def main_loop(self) -> None:
+        """Serve until told to stop."""
+        while not await self.on_tick(0):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._told_to_stop.wait(), TICK_S)
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """SIGTERM or SIGINT came."""
         notify("STOPPING=1")
         self._loop.call_soon_threadsafe(self._state.close)
         super().handle_exit(sig, frame)
+        self._loop.call_soon_threadsafe(self._told_to_stop.set)
 
 
 def serve(settings: Settings) -> None:

@@ -18,8 +18,10 @@ from runner_protocol.jobs import ClaimedJob
 from runner_protocol.messages import ClaimRequest, Heartbeat, ReportEnvelope
 from server_stub.bodies import problem_of
 from server_stub.connections import seat_of, take_seat, watched
+from server_stub.departure import Departure
 from server_stub.envelope import cut_off, defect, refused
 from server_stub.errors import ApiError, BadRequestError
+from server_stub.job_queue import JobQueue
 from server_stub.state import state_of
 
 M = TypeVar("M", bound=BaseModel)
@@ -32,17 +34,27 @@ async def claim(request: Request) -> Response:
     """Ask for work and wait for it: 200 with a job, 204 when `poll_timeout` has passed."""
     if (seat := seat_of(request)) is not None:
         return _claimed(seat.outcome.result())
-    queue, caller = state_of(request).queue, (_runner(request), _key(request))
-    asked = await _read(ClaimRequest, await _body(request))
+    queue, caller, text = state_of(request).queue, (_runner(request), _key(request)), await _body(request)
     with watched(request) as departure:
         if queue.crowded and (seat := take_seat(request, departure)) is not None:
-            seat.wait(queue.claim(*caller, asked, departure))
+            seat.wait(_claim_in_turn(queue, caller, text, departure))
             return _Later()
-        poll = await queue.arrive(*caller, asked)
+        poll = await queue.arrive(*caller, await _read(ClaimRequest, text))
         if poll.claim is None and (seat := take_seat(request, departure)) is not None:
             seat.wait(queue.wait(poll, departure))
             return _Later()
         return _claimed(await queue.wait(poll, departure))
+
+
+async def _claim_in_turn(
+    queue: JobQueue, caller: tuple[str, str | None], text: bytes, departure: Departure
+) -> ClaimedJob | None:
+    """As one of a fleet that comes at once. What a host says of itself is read when its turn has come: it is large."""
+    came = asyncio.get_running_loop().time()
+    async with queue.turns:
+        poll = await queue.arrive(*caller, await _read(ClaimRequest, text), came)
+    del text
+    return await queue.wait(poll, departure)
 
 
 async def heartbeat(request: Request) -> Response:

@@ -5,6 +5,7 @@ import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Self
 
 import pytest
@@ -12,6 +13,7 @@ import uvicorn
 from agents import until
 from queue_world import Runner, new_job, new_project, new_runner, new_spec
 
+from runner_protocol.jobs import ClaimedJob
 from server_stub import job_queue
 from server_stub.app import create_app
 from server_stub.connections import Connection, Seat
@@ -19,6 +21,7 @@ from server_stub.settings import Settings
 from server_stub.state import AppState
 from server_stub.store import runner_keys
 from server_stub.store.database import Database
+from server_stub.store.tx import Tx
 
 pytestmark = pytest.mark.anyio
 
@@ -102,6 +105,10 @@ class Site:
         return str(job)
 
 
+def _runner(tx: Tx, name: str, spec: int) -> Runner:
+    return new_runner(tx, name, spec)
+
+
 @asynccontextmanager
 async def serving(database: Database) -> AsyncIterator[Site]:
     spec = await database.write(new_spec)
@@ -129,6 +136,7 @@ async def site(
     """Where a poll sits down after it was looked for a job, and where each does so at once, as in a crowd."""
     if request.param == "before its look":
         monkeypatch.setattr(job_queue, "CROWD_MIN", 0)
+        monkeypatch.setattr(job_queue, "TURNS", 1)
     async with serving(database) as site:
         yield site
 
@@ -147,6 +155,29 @@ async def test_a_poll_that_waited_is_answered_like_one_that_did_not(site: Site) 
     assert job.encode() in second.body
     assert first.headers.keys() == second.headers.keys()
     assert first.headers["x-request-id"] != second.headers["x-request-id"]
+
+
+async def test_a_fleet_that_comes_at_once_waits_and_is_handed_what_there_is(site: Site) -> None:
+    write = site.state.database.write
+    fleet = [await write(partial(_runner, name=f"Rack {at}", spec=site.spec)) for at in range(2, 8)]
+    queued = {await site.job() for _ in fleet[::2]}
+    lines = [await site.line() for _ in fleet]
+    for line, runner in zip(lines, fleet, strict=True):
+        site.poll(line, runner=runner)
+    await site.waiting(len(fleet) - len(queued))
+    queued |= {await site.job() for _ in fleet[1::2]}
+    answers = [await line.answer() for line in lines]
+    assert sorted(str(ClaimedJob.model_validate_json(each.body).job) for each in answers) == sorted(queued)
+
+
+async def test_a_request_that_cannot_be_read_is_told_so_and_holds_up_nobody(site: Site) -> None:
+    wrong, right = await site.line(), await site.line()
+    wrong.send("POST", f"/v0/runners/{site.runner.slug}/jobs", site.runner.key, '{"poll_timeout": "long"}')
+    answer = await wrong.answer()
+    assert answer.status == 400
+    assert b"poll_timeout" in answer.body
+    site.poll(right)
+    await site.waiting()
 
 
 async def test_the_same_connection_serves_poll_after_poll(site: Site) -> None:

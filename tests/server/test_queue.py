@@ -55,7 +55,7 @@ class World:
     async def claim_as(
         self, named: str, key: str | None, body: ClaimRequest | None = None, departure: Departure | None = None
     ) -> ClaimedJob | None:
-        return await self.queue.claim(named, key, body or asking(), departure or Departure())
+        return await self.queue.wait(await self.queue.arrive(named, key, body or asking()), departure or Departure())
 
     async def claimed(self, runner: Runner, body: ClaimRequest | None = None) -> ClaimedJob:
         job = await self.claim(runner, body)
