@@ -66,14 +66,14 @@ def _sight(tx: Tx, terms: LeaseTerms, spec_ids: list[int]) -> Sight:
 
 
 async def _catch_up(database: Database, terms: LeaseTerms, now_ms: int, last: Sight | None, silence_ms: int) -> bool:
-    """Before a sweep: set right what the time since the last one says nothing about. Whether anything was to be.
+    """Before a sweep: set right what the time since the last one says nothing about. Whether any was changed.
 
     Where the clock went back, or may have while no server ran, jobs go back with it: else one that was queued by a
     clock an hour ahead waited for an hour. After a silence, when no server or no database was there to hear heartbeats,
     holders get some time to speak up: a job of hours outlives an outage of any length.
     """
-    back = last is None or now_ms < last.now_ms
-    if back:
+    moved = extended = 0
+    if last is None or now_ms < last.now_ms:
         lease_ms = max(terms.lease_ms, terms.confirm_ms, terms.outage_grace_ms)
         bring_back = partial(jobs.bring_back, pause_ms_max=BACKOFF_MS[-1], lease_ms_max=lease_ms)
         if moved := await database.write(bring_back):
@@ -81,7 +81,7 @@ async def _catch_up(database: Database, terms: LeaseTerms, now_ms: int, last: Si
     silent = last is None or now_ms - last.now_ms > silence_ms
     if silent and (extended := await database.write(partial(jobs.extend_all, ms=terms.outage_grace_ms))):
         log.warning("leases_extended", jobs=extended)
-    return back or silent
+    return bool(moved or extended)
 
 
 def expire(tx: Tx, terms: LeaseTerms) -> list[str]:

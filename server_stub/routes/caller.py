@@ -1,4 +1,7 @@
-"""What routes read of a request beside its body: the credential, the client's address, and the project of a path."""
+"""What routes read of a request beside its body: the credential, the client's address, and the project of a path.
+
+Dependencies here and in `paths` are `async`, though they wait for nothing: the framework has a thread run any other.
+"""
 
 from typing import Annotated
 
@@ -10,11 +13,11 @@ from server_stub.names import NameId, parse_resource_id
 from server_stub.state import state_of
 
 
-def _credential(request: Request) -> Credential:
+async def _credential(request: Request) -> Credential:
     return read_authorization(request.headers.get("authorization"))
 
 
-def _address(request: Request) -> str:
+async def _address(request: Request) -> str:
     """The client's address: of the connection, or what a trusted proxy says."""
     if state_of(request).settings.proxies_trusted:
         forwarded = request.headers.get("x-forwarded-for", "").split(",")[0].strip()
@@ -23,7 +26,7 @@ def _address(request: Request) -> str:
     return request.client.host if request.client else "127.0.0.1"
 
 
-def _project(project: Annotated[str, Path(description="UUID or slug of the project.", max_length=64)]) -> NameId:
+async def _project(project: Annotated[str, Path(description="UUID or slug of the project.", max_length=64)]) -> NameId:
     # A dependency, since the framework takes no parameter of a path that becomes a record.
     try:
         return parse_resource_id(project)

@@ -33,57 +33,57 @@ def _read(parameter: str, text: str, parse: Callable[[object], T]) -> T:
         raise BadRequestError(f"{parameter}: {error}") from error
 
 
-def _branch(branch: Annotated[str, Path(description=_NAMED, min_length=1, max_length=256)]) -> NameId:
+async def _branch(branch: Annotated[str, Path(description=_NAMED, min_length=1, max_length=256)]) -> NameId:
     return _read("branch", branch, parse_branch_id)
 
 
-def _testbed(testbed: Annotated[str, Path(description=_NAMED, min_length=1, max_length=64)]) -> NameId:
+async def _testbed(testbed: Annotated[str, Path(description=_NAMED, min_length=1, max_length=64)]) -> NameId:
     return _read("testbed", testbed, parse_resource_name_id)
 
 
-def _benchmark(benchmark: Annotated[str, Path(description=_NAMED, min_length=1, max_length=1024)]) -> NameId:
+async def _benchmark(benchmark: Annotated[str, Path(description=_NAMED, min_length=1, max_length=1024)]) -> NameId:
     return _read("benchmark", benchmark, parse_benchmark_id)
 
 
-def _measure(measure: Annotated[str, Path(description=_NAMED, min_length=1, max_length=64)]) -> NameId:
+async def _measure(measure: Annotated[str, Path(description=_NAMED, min_length=1, max_length=64)]) -> NameId:
     return _read("measure", measure, parse_resource_name_id)
 
 
-def _organization(
+async def _organization(
     organization: Annotated[str, Path(description="UUID or slug.", min_length=1, max_length=64)],
 ) -> NameId:
     return _read("organization", organization, parse_resource_id)
 
 
-def _user(user: Annotated[str, Path(description="UUID or slug.", min_length=1, max_length=64)]) -> NameId:
+async def _user(user: Annotated[str, Path(description="UUID or slug.", min_length=1, max_length=64)]) -> NameId:
     return _read("user", user, parse_resource_id)
 
 
-def _threshold(threshold: Annotated[str, _UUID]) -> UUID:
+async def _threshold(threshold: Annotated[str, _UUID]) -> UUID:
     return _read("threshold", threshold, parse_uuid)
 
 
-def _alert(alert: Annotated[str, _UUID]) -> UUID:
+async def _alert(alert: Annotated[str, _UUID]) -> UUID:
     return _read("alert", alert, parse_uuid)
 
 
-def _metric(metric: Annotated[str, _UUID]) -> UUID:
+async def _metric(metric: Annotated[str, _UUID]) -> UUID:
     return _read("metric", metric, parse_uuid)
 
 
-def _report(report: Annotated[str, _UUID]) -> UUID:
+async def _report(report: Annotated[str, _UUID]) -> UUID:
     return _read("report", report, parse_uuid)
 
 
-def _plot(plot: Annotated[str, _UUID]) -> UUID:
+async def _plot(plot: Annotated[str, _UUID]) -> UUID:
     return _read("plot", plot, parse_uuid)
 
 
-def _key(key: Annotated[str, _UUID]) -> UUID:
+async def _key(key: Annotated[str, _UUID]) -> UUID:
     return _read("key", key, parse_uuid)
 
 
-def _token(token: Annotated[str, _UUID]) -> UUID:
+async def _token(token: Annotated[str, _UUID]) -> UUID:
     return _read("token", token, parse_uuid)
 
 

@@ -39,7 +39,7 @@ class ProjectCall:
         return Scope(tx, actor, open_project(tx, actor, self.named, right))
 
 
-def _call(request: Request, caller: Caller, project: ProjectId) -> ProjectCall:
+async def _call(request: Request, caller: Caller, project: ProjectId) -> ProjectCall:
     return ProjectCall(state_of(request).database, caller, project)
 
 

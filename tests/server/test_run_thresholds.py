@@ -207,4 +207,5 @@ async def test_a_thousand_benchmarks_with_history_take_few_statements(
         )
         assert answer.status_code == 201
         statements.append(database.statements - before)
-    assert (statements[0] <= 65, max(statements[1:]) <= 40) == (True, True), statements
+    # The first sweep of this process may be counted with the first run.
+    assert (statements[0] <= 72, max(statements[1:]) <= 40) == (True, True), statements
