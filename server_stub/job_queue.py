@@ -18,20 +18,21 @@ import structlog
 
 from runner_protocol.jobs import ClaimedJob, Limits
 from runner_protocol.messages import ClaimRequest, Heartbeat, HeartbeatReply, ReportEnvelope, ReportReceipt
-from runner_protocol.results import Fault, FaultClass, RunReport, Stage
+from runner_protocol.results import RunReport
 from runner_protocol.states import JobState
 from server_stub import claims, intake, sweeping
 from server_stub.canceling import cancel
 from server_stub.departure import Departure
 from server_stub.errors import ConflictError, UnavailableError
 from server_stub.leases import LeaseTerms
-from server_stub.sessions import Rival, Session
+from server_stub.parsing import Parsing
+from server_stub.seen import Seen
+from server_stub.sessions import Rival
 from server_stub.settings import Settings
 from server_stub.store import job_claims, jobs
 from server_stub.store.database import Database
 from server_stub.store.runner_keys import authenticate
 from server_stub.store.runners import CHANGED
-from server_stub.store.sessions import write_sessions
 from server_stub.store.tx import Tx
 from server_stub.telemetry import Telemetry
 from server_stub.tracing import Traces
@@ -96,24 +97,23 @@ class JobQueue:
         self._traces = traces or Traces()
         self._database = database
         self._settings = settings
-        self._on_completed = on_completed
         self._offer = claims.Offer(self.terms, settings.tiers)
         self._alive_ms = round(settings.lost_s * 1000)
-        self._told: dict[int, Session] = {}
-        self._heard: set[int] = set()
+        self._seen = Seen(database)
+        self.swept: sweeping.Sight | None = None
+        """What the last sweep saw; None before the first, which gives every lease some time."""
         self._arriving = 0
         self.turns = asyncio.Semaphore(TURNS)
         """Held by each of a crowd while it arrives."""
-        self._unparsed: asyncio.Queue[UUID] = asyncio.Queue()
+        self._parsing = Parsing(database, on_completed, self._traces)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Watch leases, wake waiting agents and have reports parsed, for the length of a block."""
         self._database.subscribe("job_queued", self._job_queued)
         self._database.subscribe(CHANGED, self._runner_changed)
-        tasks = [
-            asyncio.create_task(work()) for work in (self._sweep_forever, self._flush_forever, self._parse_forever)
-        ]
+        parse_forever = self._parsing.forever(self._settings.seen_flush_s)
+        tasks = [asyncio.create_task(work) for work in (self._sweep_forever(), self._flush_forever(), parse_forever)]
         try:
             yield
         finally:
@@ -121,7 +121,7 @@ class JobQueue:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await self._flush()
+            await self._seen.write()
 
     def close(self) -> None:
         """Answer every poll that waits: the process is about to stop."""
@@ -162,7 +162,7 @@ class JobQueue:
 
         sender = intake.From(named, key, job)
         runner_id, reply = await self._database.write_together(self._answer_beats, key, (sender, body))
-        self._heard.add(runner_id)
+        self._seen.heard(runner_id)
         return reply
 
     async def put_piece(self, named: str, key: str | None, job: UUID, attempt: int, number: int, body: bytes) -> None:
@@ -211,7 +211,7 @@ class JobQueue:
     def _have_parsed(self, job: UUID, taken: intake.Taken) -> None:
         """Also for a repeated report: its first answer may have been lost with the process that was to parse it."""
         if taken.receipt.state is JobState.COMPLETED:
-            self._unparsed.put_nowait(job)
+            self._parsing.put(job)
 
     def _note(self, taken: intake.Taken, report: RunReport) -> None:
         fault = report.fault.kind if report.fault else "none"
@@ -248,9 +248,9 @@ class JobQueue:
             log.warning("clone_refused", runner=asker.slug, hostname=arrival.met.hostname)
             raise ConflictError(arrival.met.message, error_code="cloned_key")
         if arrival.changed:
-            self._told[asker.runner_id] = arrival.met
+            self._seen.told(asker.runner_id, arrival.met)
         else:
-            self._heard.add(asker.runner_id)
+            self._seen.heard(asker.runner_id)
         return asker, arrival.claim, arrival.looked
 
     async def _wait(self, waiter: Waiter, poll: Poll) -> ClaimedJob | None:
@@ -296,12 +296,12 @@ class JobQueue:
         self, tx: Tx, calls: list[tuple[claims.Caller, ClaimRequest]]
     ) -> list[claims.Arrival | Exception]:
         offer = None if self.waiters.closing else self._offer
-        return claims.arrive(tx, calls, told=self._told, alive_ms=self._alive_ms, offer=offer)
+        return claims.arrive(tx, calls, told=self._seen.unwritten, alive_ms=self._alive_ms, offer=offer)
 
     def _answer_arrivals_with_nothing(
         self, tx: Tx, calls: list[tuple[claims.Caller, ClaimRequest]]
     ) -> list[claims.Arrival | Exception]:
-        return claims.arrive(tx, calls, told=self._told, alive_ms=self._alive_ms, offer=None)
+        return claims.arrive(tx, calls, told=self._seen.unwritten, alive_ms=self._alive_ms, offer=None)
 
     def _answer_looks(self, tx: Tx, callers: list[claims.Caller]) -> list[claims.Claim | Exception | None]:
         return claims.look(tx, callers, self._offer)
@@ -345,19 +345,18 @@ class JobQueue:
     # What goes on beside.
 
     async def _sweep_forever(self) -> None:
-        seen: sweeping.Sight | None = None
         silence_ms = max(self.terms.heartbeat_ms, round(2000 * self._settings.sweep_s))
         while True:
             try:
-                seen = await sweeping.sweep(
+                self.swept = await sweeping.sweep(
                     self._database,
                     self.terms,
                     self.waiters.specs_wanted(),
                     self.telemetry,
-                    last=seen,
+                    last=self.swept,
                     silence_ms=silence_ms,
                 )
-                for spec_id in seen.due:
+                for spec_id in self.swept.due:
                     self.waiters.wake_one(spec_id)
             except UnavailableError as error:
                 log.warning("sweep_postponed", reason=error.message)
@@ -373,48 +372,5 @@ class JobQueue:
             await asyncio.sleep(self._settings.seen_flush_s)
             if clock() - parked_at >= self._settings.lost_s / 3:
                 parked_at = clock()
-                self._heard |= set(self.waiters.runner_ids())
-            await self._flush()
-
-    async def _flush(self) -> None:
-        """Write down who was heard of since the last time."""
-        told, self._told = self._told, {}
-        heard, self._heard = self._heard, set()
-        if not told and not heard:
-            return
-        try:
-            await self._database.write(partial(write_sessions, told=list(told.items()), heard=heard))
-        except (UnavailableError, ConflictError) as error:
-            # Another process wrote the same runner, or the database is away: the next word is written next time.
-            log.warning("seen_not_written", reason=error.message)
-
-    async def _parse_forever(self) -> None:
-        """Have completed jobs parsed, one after another: this process's own at once, others' where they were left."""
-        while True:
-            try:
-                job = await asyncio.wait_for(self._unparsed.get(), self._settings.seen_flush_s)
-            except TimeoutError:
-                job = None
-            try:
-                await self._parse(job)
-            except UnavailableError as error:
-                log.warning("parsing_postponed", reason=error.message)
-            except Exception:  # The next job's results have nothing to do with it.
-                log.exception("parsing_failed")
-
-    async def _parse(self, job: UUID | None) -> None:
-        if job is None:
-            job = await self._database.write(jobs.take_unparsed)
-        if job is None:
-            return
-        begin_s = time.time()
-        try:
-            await self._on_completed(job)
-            self._traces.span("processed", job, begin_s, time.time())
-        except UnavailableError:
-            raise
-        except Exception as error:  # Whatever is wrong with one report must not stop the next from being parsed.
-            log.exception("results_not_stored", job=str(job))
-            message = f"the results could not be stored: {type(error).__name__}"
-            fault = Fault(kind=FaultClass.RESULTS_UNREADABLE, stage=Stage.PROCESS, message=message)
-            await self._database.write(partial(jobs.settle, uuid=job, fault=fault))
+                self._seen.heard(*self.waiters.runner_ids())
+            await self._seen.write()

@@ -129,7 +129,9 @@ async def world(database: Database) -> AsyncIterator[World]:
 
     queue = JobQueue(database, Settings(sweep_s=0.05, seen_flush_s=0.2), on_completed)
     async with queue.running():
-        yield World(database, queue, spec, project, completed)
+        world = World(database, queue, spec, project, completed)
+        await world.until(lambda: queue.swept is not None)  # It would give time to the leases that tests take away.
+        yield world
 
 
 async def test_jobs_of_a_clock_that_was_ahead_are_brought_back_when_a_server_starts(world: World) -> None:
@@ -668,7 +670,7 @@ async def test_a_job_whose_results_cannot_be_stored_fails_with_the_reason(world:
     async def broken(_job: UUID) -> None:
         raise RuntimeError("a defect")
 
-    world.queue._on_completed = broken
+    world.queue._parsing._parse = broken
     runner, uuid = await world.runner(), await world.job()
     await world.report(runner, done(await world.claimed(runner)))
     await _reaches(world, uuid, JobState.FAILED)
