@@ -5,6 +5,7 @@ speaks with the database itself, and its jobs send nothing back.
 """
 
 import asyncio
+import statistics
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
@@ -29,6 +30,8 @@ PEER_CONNECTIONS = 16
 """Of the peer's one worker, to the same PostgreSQL; our process has 13."""
 BARE = 4_000
 """Claims, and then heartbeats, without HTTP."""
+TOGETHER = 1_000
+"""Leases that one transaction renews, keys and all."""
 
 
 async def throughput(name: str, url: str, count: int) -> float:
@@ -72,16 +75,24 @@ async def bare(name: str, url: str) -> None:
         assert claim is not None
         claimed[key] = claim
 
-    async def beat(slug: str, key: str) -> None:
+    def word(slug: str, key: str) -> tuple[intake.From, Heartbeat]:
         job = claimed[key].message
-        body = Heartbeat(attempt=job.attempt, progress=Progress(stage=Stage.ITERATE))
-        await database.write_together(renew, key, (intake.From(slug, key, job.job), body))
+        return intake.From(slug, key, job.job), Heartbeat(attempt=job.attempt, progress=Progress(stage=Stage.ITERATE))
+
+    async def beat(slug: str, key: str) -> None:
+        await database.write_together(renew, key, word(slug, key))
 
     for what, call in (("claims", claim), ("first heartbeats", beat), ("heartbeats", beat)):
         began = time.perf_counter()
         left = iter(keys)
         await asyncio.gather(*(_each(left, call) for _ in range(WORKERS)))
         print(f"{name + ' alone':<33} {BARE / (time.perf_counter() - began):8.0f} {what}/s")
+    words, times = [word(*each) for each in keys[:TOGETHER]], []
+    for _ in range(9):
+        began = time.perf_counter()
+        await database.write(partial(renew, calls=words))
+        times.append(time.perf_counter() - began)
+    print(f"{name + ' alone':<33} {1000 * statistics.median(times):8.1f} ms for {TOGETHER} leases renewed together")
     database.close()
 
 
