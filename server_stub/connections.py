@@ -105,7 +105,9 @@ class Seat(asyncio.Protocol):
         self._leave()
         if outcome.cancelled():
             self._transport.close()
-        elif not self._transport.is_closing():
+        elif self._transport.is_closing():
+            outcome.exception()  # There is nobody to be told.
+        else:
             connection = Connection(*self._server)
             connection.risen = self
             self._transport.set_protocol(connection)

@@ -214,6 +214,26 @@ async def test_a_client_that_leaves_while_it_waits_is_missed(site: Site) -> None
     assert job.encode() in (await other.answer()).body
 
 
+async def test_an_error_of_a_client_that_has_left_is_no_defect(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_queue, "CROWD_MIN", 0)
+    monkeypatch.setattr(job_queue, "TURNS", 1)
+    defects: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: defects.append(context))
+    async with serving(database) as site:
+        gone, stays = await site.line(), await site.line()
+        async with site.state.queue.turns:
+            site.poll(gone, runner=replace(site.runner, key="wrong"))
+            await until(lambda: bool(site.seats()))
+            await gone.close()
+            await until(lambda: not site.seats())
+        site.poll(stays)  # Its turn comes after the other's.
+        await site.waiting()
+        gc.collect()
+    assert defects == []
+
+
 async def test_what_is_sent_after_a_poll_is_answered_after_it(site: Site) -> None:
     line = await site.line()
     site.poll(line)
