@@ -29,7 +29,7 @@ from typing import Any
 import anyio
 import structlog
 from noise.stage import Worker, facts, neighbour, worker
-from noise.truth import SLOWED_MIN, Seen, summed, usual, with_truth
+from noise.truth import SLOWED_MIN, Seen, overlap_ns, summed, usual, with_truth
 
 from runner_agent import isolation, tuning
 from runner_agent.bench import Bench, Observation
@@ -212,7 +212,7 @@ def beside(doer: Worker, cpu: int, trials: int) -> Beside:
 
     with neighbour("memory", cpu) as phases:
         blocks, together = errors(trials, 20, sample)
-    overlaps = [sum(phase.overlap_ns(begin, begin + took) for phase in phases) for begin, took in runs]
+    overlaps = [overlap_ns(phases, begin, begin + took) for begin, took in runs]
     within = [took for (_, took), overlap in zip(runs, overlaps, strict=True) if overlap == took]
     without = [took for (_, took), overlap in zip(runs, overlaps, strict=True) if not overlap]
     return Beside(cpu, statistics.median(within) / statistics.median(without) - 1, blocks, together)

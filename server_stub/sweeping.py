@@ -27,7 +27,7 @@ class Sight:
     now_ms: int
     """When it began, by the database's clock: had it to wait for the database, heartbeats had to, too."""
     overdue: bool
-    """Whether a lease is."""
+    """Whether any job is."""
     due: set[int]
     """The specs for which a job waits that may be handed out."""
 
@@ -50,19 +50,24 @@ async def sweep(
     began_ms = seen.now_ms
     if await _catch_up(database, terms, began_ms, last, silence_ms):
         seen = await database.read(look)
-    while seen.overdue:
-        endings = await database.write(partial(expire, terms=terms))
-        for ending in endings:
-            telemetry.expired.labels(ending).inc()
+    if seen.overdue:
+        await _expire_all(database, terms, telemetry)
         seen = await database.read(look)
-        if len(endings) < BATCH:
-            break
     return replace(seen, now_ms=began_ms)
 
 
 def _sight(tx: Tx, terms: LeaseTerms, spec_ids: list[int]) -> Sight:
     due = job_claims.anything_due(tx, spec_ids) if spec_ids else set[int]()
     return Sight(tx.now_ms(), bool(jobs.overdue(tx, terms.grace_ms, limit=1)), due)
+
+
+async def _expire_all(database: Database, terms: LeaseTerms, telemetry: Telemetry) -> None:
+    full = True
+    while full:
+        endings = await database.write(partial(expire, terms=terms))
+        full = len(endings) == BATCH
+        for ending in endings:
+            telemetry.expired.labels(ending).inc()
 
 
 async def _catch_up(database: Database, terms: LeaseTerms, now_ms: int, last: Sight | None, silence_ms: int) -> bool:

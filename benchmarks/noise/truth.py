@@ -112,6 +112,9 @@ def summed(seen: Sequence[Seen], of_work: Mapping[str, Usual]) -> Row:
 
 def with_truth(seen: Sequence[Seen], phases: Sequence[Phase]) -> list[Seen]:
     """Each iteration with how much of a burst fell into it."""
-    return [
-        replace(each, overlap_ns=sum(phase.overlap_ns(each.begin_ns, each.end_ns) for phase in phases)) for each in seen
-    ]
+    return [replace(each, overlap_ns=overlap_ns(phases, each.begin_ns, each.end_ns)) for each in seen]
+
+
+def overlap_ns(phases: Sequence[Phase], begin_ns: int, end_ns: int) -> int:
+    """How much of a span the bursts fill."""
+    return sum(phase.overlap_ns(begin_ns, end_ns) for phase in phases)

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,8 @@ from queue_world import Runner, new_job, new_project, new_runner, new_spec
 from runner_protocol.jobs import ClaimedJob
 from server_stub import job_queue
 from server_stub.app import create_app
+from server_stub.commands import serving as serving_command
+from server_stub.commands.serving import Server
 from server_stub.connections import Connection, Seat
 from server_stub.settings import Settings
 from server_stub.state import AppState
@@ -70,7 +73,7 @@ class Line:
 class Site:
     """The application behind a real server in this loop, and one runner."""
 
-    server: uvicorn.Server
+    server: Server
     state: AppState
     runner: Runner
     spec: int
@@ -116,7 +119,7 @@ async def serving(database: Database) -> AsyncIterator[Site]:
     runner = await database.write(lambda tx: new_runner(tx, "Rack 1", spec))
     app = create_app(database, Settings(sweep_s=60))
     config = uvicorn.Config(app, port=0, http=Connection, ws="none", log_config=None, access_log=False, lifespan="on")
-    site = Site(uvicorn.Server(config), app.state.shared, runner, spec, project)
+    site = Site(Server(config, app.state.shared), app.state.shared, runner, spec, project)
     running = asyncio.create_task(site.server._serve())  # Not `serve`, which takes the signals of this process.
     await until(lambda: site.server.started)
     try:
@@ -124,9 +127,8 @@ async def serving(database: Database) -> AsyncIterator[Site]:
     finally:
         for line in site.lines:
             await line.close()
-        site.state.close()
-        site.server.should_exit = True
-        await running
+        site.server.handle_exit(signal.SIGTERM, None)
+        await asyncio.wait_for(running, 20)
 
 
 @pytest.fixture(params=["after its look", "before its look"])
@@ -223,7 +225,7 @@ async def test_an_error_of_a_client_that_has_left_is_no_defect(
     asyncio.get_running_loop().set_exception_handler(lambda _, context: defects.append(context))
     async with serving(database) as site:
         gone, stays = await site.line(), await site.line()
-        async with site.state.queue.turns:
+        async with asyncio.timeout(20), site.state.queue.turns:
             site.poll(gone, runner=replace(site.runner, key="wrong"))
             await until(lambda: bool(site.seats()))
             await gone.close()
@@ -283,13 +285,13 @@ async def test_a_poll_with_a_wrong_key_is_refused(site: Site) -> None:
     assert (await line.answer()).status == 401
 
 
-async def test_a_server_that_stops_answers_who_waits(database: Database) -> None:
+async def test_a_server_that_stops_answers_who_waits(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving_command, "TICK_S", 3600.0)  # It does not wait for its next look at the clock.
     async with serving(database) as site:
         line = await site.line()
         site.poll(line)
         await site.waiting()
-        site.state.close()
-        site.server.should_exit = True
+        site.server.handle_exit(signal.SIGTERM, None)
         assert (await line.answer()).status == 204
         assert await line.ended() == b""
 

@@ -230,6 +230,12 @@ async def test_a_waiting_runner_is_handed_a_job_the_moment_it_is_queued(world: W
     assert job is not None and job.job == uuid
 
 
+async def test_a_poll_that_stood_in_line_is_answered_in_the_time_that_its_client_waits(world: World) -> None:
+    runner, came = await world.runner(), asyncio.get_running_loop().time() - 50
+    poll = await world.queue.arrive(runner.slug, runner.key, asking(poll_timeout=60), came)
+    assert poll.until == came + 60
+
+
 async def test_a_job_that_is_queued_between_an_arrival_and_the_wait_is_handed_out(database: Database) -> None:
     queue = JobQueue(database, Settings(sweep_s=60), nobody)  # No sweep comes to the rescue.
     async with queue.running():
