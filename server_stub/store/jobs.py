@@ -98,28 +98,38 @@ def renew(tx: Tx, beats: Sequence[Beat], lease_ms: int) -> dict[tuple[UUID, int,
         {"uuid": str(b.uuid), "runner": b.runner_id, "attempt": b.attempt, "progress": to_json(b.progress)}
         for b in beats
     ]
+    # It touches nothing that an index is about: SQLite would write each entry anew.
     rows = tx.all(
-        "UPDATE job SET state = 'running', lease_until_ms = :until, progress = b.progress,"
-        " started_ms = COALESCE(started_ms, :now), modified_ms = :now"
+        "UPDATE job SET lease_until_ms = :until, progress = b.progress, modified_ms = :now"
         " FROM {rows:b(uuid text, runner bigint, attempt bigint, progress text)}"
         " WHERE job.uuid = b.uuid AND job.runner_id = b.runner AND job.attempt = b.attempt"
         f" AND job.state IN {within(LEASED)} RETURNING"
-        " job.id, job.uuid, job.runner_id, job.attempt, job.cancel_ms, job.started_ms",
+        " job.uuid, job.runner_id, job.attempt, job.cancel_ms, job.state",
         until=now_ms + lease_ms,
         now=now_ms,
         b=told,
     )
-    first = [{"id": row["id"], "attempt": row["attempt"]} for row in rows if row["started_ms"] == now_ms]
-    if first:
-        tx.run(
-            "UPDATE job_attempt SET confirmed_ms = :now FROM {rows:f(id bigint, attempt bigint)}"
-            " WHERE job_id = f.id AND job_attempt.attempt = f.attempt AND confirmed_ms IS NULL",
-            now=now_ms,
-            f=first,
-        )
+    _confirm(tx, [row["uuid"] for row in rows if row["state"] == JobState.CLAIMED], now_ms)
     for row in rows:
         tx.notify("job_changed", row["uuid"])  # Every beat brings progress, for those who follow it.
     return {(UUID(row["uuid"]), row["runner_id"], row["attempt"]): row["cancel_ms"] for row in rows}
+
+
+def _confirm(tx: Tx, uuids: Sequence[str], now_ms: int) -> None:
+    """Note that those who claimed these jobs have begun."""
+    if not uuids:
+        return
+    begun = tx.all(
+        "UPDATE job SET state = 'running', started_ms = :now WHERE uuid {any:uuids} RETURNING id, attempt",
+        now=now_ms,
+        uuids=uuids,
+    )
+    tx.run(
+        "UPDATE job_attempt SET confirmed_ms = :now FROM {rows:f(id bigint, attempt bigint)}"
+        " WHERE job_id = f.id AND job_attempt.attempt = f.attempt AND confirmed_ms IS NULL",
+        now=now_ms,
+        f=begun,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ spoils it, it is rolled back and each of them gets one of its own, so that a gro
 connection that broke is replaced; the transaction it carried is told as unavailable, never half done.
 """
 
+import json
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,7 +22,7 @@ from psycopg.rows import dict_row
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from server_stub.errors import BadRequestError, ConflictError, UnavailableError
-from server_stub.store.tx import Row, Tx, Work, json_list
+from server_stub.store.tx import Row, Tx, Work
 from server_stub.store.waiting_line import Member, WaitingLine, answer_all, batches, settle
 
 CONNECTIONS = 12
@@ -87,7 +88,7 @@ class PostgresTx(Tx):
     def commit(self) -> None:
         """Say what there is to say and end it, in one round trip."""
         notices = [{"channel": channel, "payload": payload} for channel, payload in dict.fromkeys(self.notices)]
-        words = _NOTIFY.format(json_list(notices)) if notices else psycopg.sql.SQL("")
+        words = _NOTIFY.format(json.dumps(notices)) if notices else psycopg.sql.SQL("")
         self._cursor.execute(words + psycopg.sql.SQL("COMMIT"), prepare=False)
 
     def _fetch(self, sql: str, parameters: Any) -> list[Row]:
@@ -100,6 +101,9 @@ class PostgresTx(Tx):
 
     def _list(self, values: Sequence[Any]) -> list[Any]:
         return list(values)
+
+    def _rows(self, rows: Sequence[Row], columns: Sequence[str]) -> str:
+        return json.dumps(rows)
 
     def _placeholders(self, count: int) -> str:
         return "(" + ", ".join(["%s"] * count) + ")"

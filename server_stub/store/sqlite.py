@@ -5,6 +5,7 @@ while a commit is being synced share the next one: each runs in a savepoint of i
 is answered.
 """
 
+import json
 import sqlite3
 import threading
 import time
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from server_stub.errors import BadRequestError, ConflictError, UnavailableError
-from server_stub.store.tx import Row, Tx, Work, json_list
+from server_stub.store.tx import Row, Tx, Work
 from server_stub.store.waiting_line import Member, WaitingLine, answer_all, batches, settle
 
 READERS = 4
@@ -47,7 +48,10 @@ class SqliteTx(Tx):
         return self._connection.execute(sql, parameters).rowcount
 
     def _list(self, values: Sequence[Any]) -> str:
-        return json_list(values)
+        return json.dumps(values)
+
+    def _rows(self, rows: Sequence[Row], columns: Sequence[str]) -> str:
+        return json.dumps([[row[column] for column in columns] for row in rows])
 
     def _placeholders(self, count: int) -> str:
         return "(" + ", ".join("?" * count) + ")"

@@ -11,9 +11,9 @@ Statements are written once, with `:name` parameters and a few tokens for what t
 | `{rows:xs(id bigint, name text)}` | `(SELECT … FROM json_each(:xs)) AS xs` | `json_to_recordset(:xs) AS xs(…)` |
 | `{skip_locked}` | nothing: there is one writer | `FOR UPDATE SKIP LOCKED` |
 | `{joined}` | `GROUP_CONCAT` | `STRING_AGG` |
+| `{roomy:name}` | nothing | `ALTER TABLE name SET (fillfactor = 70)` |
 """
 
-import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
@@ -44,6 +44,7 @@ _TOKENS: dict[Dialect, dict[str, str]] = {
 }
 _ANY = re.compile(r"\{any:(\w+)\}")
 _ROWS = re.compile(r"\{rows:(\w+)\(([^)]*)\)\}")
+_ROOMY = re.compile(r"\{roomy:(\w+)\}")
 _NAMED = re.compile(r"(?<![:\w]):([a-z_]\w*)")
 
 # SQLite's default bound is 32,766 variables a statement (SQLITE_MAX_VARIABLE_NUMBER), PostgreSQL's protocol 65,535.
@@ -56,17 +57,23 @@ def spell(sql: str, dialect: Dialect) -> str:
     for token, text in _TOKENS[dialect].items():
         sql = sql.replace(token, text)
     if dialect == "sqlite":
-        return _ROWS.sub(_from_json, _ANY.sub(r"IN (SELECT value FROM json_each(:\1))", sql))
+        return _ROOMY.sub("", _ROWS.sub(_from_json, _ANY.sub(r"IN (SELECT value FROM json_each(:\1))", sql)))
+    sql = _ROOMY.sub(r"ALTER TABLE \1 SET (fillfactor = 70)", sql)
     sql = _ROWS.sub(r"json_to_recordset(:\1) AS \1(\2)", _ANY.sub(r"= ANY(:\1)", sql))
     return _NAMED.sub(r"%(\1)s", sql.replace("%", "%%"))
 
 
 def _from_json(token: re.Match[str]) -> str:
-    """Rows from a JSON text, as SQLite spells them."""
-    name, columns = token.groups()
-    fields = [column.split()[0] for column in columns.split(", ")]
-    values = ", ".join(f"value ->> '{field}' AS {field}" for field in fields)
+    """Rows from a JSON text, as SQLite spells them: an array each, for it looks through an object for every column."""
+    ((name, columns),) = _columns_of(token.group()).items()
+    values = ", ".join(f"value ->> {number} AS {column}" for number, column in enumerate(columns))
     return f"(SELECT {values} FROM json_each(:{name})) AS {name}"
+
+
+@lru_cache(maxsize=2048)
+def _columns_of(sql: str) -> dict[str, list[str]]:
+    """For each `{rows:…}` of a statement the names of its columns."""
+    return {name: [column.split()[0] for column in columns.split(", ")] for name, columns in _ROWS.findall(sql)}
 
 
 class Tx(ABC):
@@ -90,6 +97,9 @@ class Tx(ABC):
     def _list(self, values: Sequence[Any]) -> Any: ...
 
     @abstractmethod
+    def _rows(self, rows: Sequence[Row], columns: Sequence[str]) -> Any: ...
+
+    @abstractmethod
     def _placeholders(self, count: int) -> str: ...
 
     @abstractmethod
@@ -104,7 +114,7 @@ class Tx(ABC):
         """Every row of a query (or of a `… RETURNING`)."""
         self.statements += 1
         self.changed = self.changed or not sql.startswith("SELECT")
-        return self._fetch(spell(sql, self.dialect), self._bind(parameters))
+        return self._fetch(spell(sql, self.dialect), self._bind(sql, parameters))
 
     def one(self, sql: str, **parameters: Any) -> Row | None:
         """The first row, or none."""
@@ -120,7 +130,7 @@ class Tx(ABC):
         """Carry out a statement; tell how many rows it touched."""
         self.statements += 1
         self.changed = True
-        return self._execute(spell(sql, self.dialect), self._bind(parameters))
+        return self._execute(spell(sql, self.dialect), self._bind(sql, parameters))
 
     def insert(
         self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, returning: str | None = None
@@ -149,19 +159,14 @@ class Tx(ABC):
         """Tell every process that subscribed to `channel`, once this transaction has committed."""
         self.notices.append((channel, payload))
 
-    def _bind(self, parameters: dict[str, Any]) -> dict[str, Any]:
-        return {name: self._bound(value) for name, value in parameters.items()}
+    def _bind(self, sql: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        columns = _columns_of(sql)
+        return {name: self._bound(value, columns.get(name)) for name, value in parameters.items()}
 
-    def _bound(self, value: Any) -> Any:
-        if not isinstance(value, (list, tuple, set, frozenset)):
-            return value
-        values = list(value)
-        return json_list(values) if values and isinstance(values[0], dict) else self._list(values)
-
-
-def json_list(values: Iterable[Any]) -> str:
-    """A list as SQLite takes it, and rows as both do: JSON text."""
-    return json.dumps(list(values))
+    def _bound(self, value: Any, columns: Sequence[str] | None) -> Any:
+        if columns is not None:
+            return self._rows(value, columns)
+        return self._list(list(value)) if isinstance(value, (list, tuple, set, frozenset)) else value
 
 
 Work = Callable[[Tx], Any]
