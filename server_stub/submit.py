@@ -13,7 +13,6 @@ from functools import partial
 import anyio.to_thread
 
 from runner_protocol.jobs import RegistryAuth, Work
-from server_stub import reports as reading
 from server_stub import resolve
 from server_stub.access import Scope, actor_of, unclaimed
 from server_stub.actors import Actor, Credential
@@ -23,7 +22,6 @@ from server_stub.process import store_results
 from server_stub.resolve import Target
 from server_stub.results import Iteration, Reading, read_results
 from server_stub.settings import Settings
-from server_stub.shapes_of_reports import ReportJson
 from server_stub.store import heads, jobs, projects, quota, reports
 from server_stub.store.database import Database
 from server_stub.store.reports import NewReport
@@ -46,16 +44,15 @@ class Submission:
 
 async def submit(
     database: Database, settings: Settings, body: RunBody, *, credential: Credential, source_ip: str
-) -> ReportJson:
-    """Take one run in; return its report as the API shows it. Raises an `ApiError` with nothing written."""
+) -> str:
+    """Take one run in; return the UUID of its report. Raises an `ApiError` with nothing written."""
     results = await read_body(body) if body.job is None else ()
     work = partial(_submit, settings=settings, submission=Submission(credential, source_ip, body, results))
     try:
-        uuid = await database.write(work)
+        return await database.write(work)
     except ConflictError:
         # Somebody made the same project at the same moment; now it is there. A name that stays taken fails again.
-        uuid = await database.write(work)
-    return await database.read(lambda tx: reading.report_view(tx, uuid))
+        return await database.write(work)
 
 
 async def read_body(body: ResultsBody) -> Sequence[Iteration] | ApiError:

@@ -9,8 +9,11 @@ import asyncio
 import heapq
 import itertools
 from collections import defaultdict
+from contextlib import suppress
 from typing import Self
 
+LOOK_S_MAX = 0.05
+"""How long at most others hold back for those that were woken for a job."""
 # A heap is rebuilt when more than half of it are waiters that have left.
 STALE_ENTRIES_MIN = 64
 
@@ -62,6 +65,8 @@ class Waiter:
     async def wait(self, until: float) -> bool:
         """Sleep until woken, or until the loop's time `until`; tell whether it was woken."""
         assert self._awake is not None
+        if not self._awake.done():
+            self._among.has_looked(self)
         timer = asyncio.get_running_loop().call_at(until, self._expire)
         try:
             return await self._awake and not self.left
@@ -84,6 +89,9 @@ class Waiters:
         self._queues: dict[int, list[tuple[int, int, Waiter]]] = defaultdict(list)
         self._idle_since: dict[int, int] = {}
         self._numbers = itertools.count()
+        self._looking: set[Waiter] = set()
+        self._all_looked = asyncio.Event()
+        self._all_looked.set()
         self.closing = False
         self.stirs = 0
         """How often something was said that a waiter may have to look for: the same number twice, and nothing was."""
@@ -104,6 +112,7 @@ class Waiters:
         """It is answered. A job that it was woken for and did not look for wakes another."""
         if self._parked.get(waiter.runner_id) is waiter:
             del self._parked[waiter.runner_id]
+        self.has_looked(waiter)
         if waiter.woken_by is not None:
             self.wake_one(waiter.woken_by)
 
@@ -125,7 +134,21 @@ class Waiters:
         waiter = self._first(spec_id)
         if waiter is not None:
             heapq.heappop(self._queues[spec_id])
+            self._looking.add(waiter)
+            self._all_looked.clear()
             waiter.wake(spec_id)
+
+    def has_looked(self, waiter: Waiter) -> None:
+        """The job that it was woken for is on its way to it, or it sleeps again."""
+        self._looking.discard(waiter)
+        if not self._looking:
+            self._all_looked.set()
+
+    async def all_looked(self) -> None:
+        """Return when everyone that was woken for a job has looked for it: what can wait lets them go first."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_S_MAX):
+                await self._all_looked.wait()
 
     def wake_runner(self, runner_id: int) -> None:
         """Something about this runner was changed: let its poll look at itself."""

@@ -1,11 +1,13 @@
 """`POST /v0/run`: one request brings a benchmark's results, or a job that will produce them."""
 
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Request
 from starlette.responses import Response
 
 from server_stub.api import RunBody
+from server_stub.reports import report_view
 from server_stub.routes.caller import Address, Caller
 from server_stub.routes.replies import answers, json_reply
 from server_stub.shapes_of_reports import ReportJson
@@ -23,6 +25,6 @@ async def run(request: Request, body: Annotated[RunBody, Body()], caller: Caller
     leaves nothing behind.
     """
     state = state_of(request)
-    return json_reply(
-        await submit(state.database, state.settings, body, credential=caller, source_ip=address), status=201
-    )
+    uuid = await submit(state.database, state.settings, body, credential=caller, source_ip=address)
+    await state.queue.waiters.all_looked()  # The job first: to read the report back takes as long as to hand it over.
+    return json_reply(await state.database.read(partial(report_view, uuid=uuid)), status=201)

@@ -8,11 +8,15 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
+from agents import until
 from queue_world import Runner, new_job, new_project, new_runner, new_spec
 from structlog.testing import capture_logs
 
+from server_stub import reports
+from server_stub.shapes_of_reports import ReportJson
 from server_stub.store import accounts, organizations
 from server_stub.store.database import Database
+from server_stub.store.tx import Tx
 
 pytestmark = pytest.mark.anyio
 
@@ -99,6 +103,28 @@ async def test_a_call_whose_body_is_cut_off_is_no_mistake_of_ours(server: Server
     with capture_logs() as lines:
         await app({"type": "http", "method": "POST", "path": path, "headers": [], "query_string": b""}, receive, send)
     assert (answered, lines) == ([400, None], [])
+
+
+@pytest.mark.parametrize("kind", ["sqlite"])  # PostgreSQL spreads the word through a connection of its own, later.
+async def test_an_idle_agent_has_its_job_before_the_submission_reads_its_report_back(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await server.call("POST", "", {"poll_timeout": 1})  # What happens once is over.
+    states = []
+
+    def report_view(tx: Tx, uuid: str) -> ReportJson:
+        states.append(tx.value("SELECT state FROM job j JOIN report r ON r.id = j.report_id WHERE r.uuid = :r", r=uuid))
+        return reports.report_view(tx, uuid)
+
+    monkeypatch.setattr("server_stub.routes.run.report_view", report_view)
+    poll = asyncio.create_task(server.call("POST", "", {"poll_timeout": 60}))
+    waiters = server.api._transport.app.state.shared.queue.waiters  # type: ignore[attr-defined]  # No other sign of it.
+    await until(lambda: bool(waiters.specs_wanted()))
+    now = "2026-01-01T00:00:00Z"
+    run = {"project": "demo", "branch": "main", "testbed": "rack", "start_time": now, "end_time": now, "results": []}
+    answer = await server.api.post("/v0/run", json=run | {"job": {"image": "localhost/bench:v1", "spec": "small"}})
+    assert answer.status_code == 201, answer.text
+    assert (states, (await poll).json()["job"]) == (["claimed"], answer.json()["job"])
 
 
 async def test_a_poll_without_work_is_answered_with_204_and_a_wrong_one_with_400(server: Server) -> None:

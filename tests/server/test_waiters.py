@@ -122,6 +122,42 @@ async def test_changing_a_runner_wakes_its_poll_alone_and_counts_for_no_job() ->
         assert not other.armed
 
 
+async def test_what_can_wait_lets_those_go_first_that_were_woken_for_a_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server_stub.waiters.LOOK_S_MAX", 60)
+    waiters = Waiters()
+    await waiters.all_looked()  # Nobody waits for work.
+    with waiters.parked(1) as first, waiters.parked(2) as second:
+        waiters.arm(first, SPEC)
+        waiters.arm(second, SPEC)
+        await waiters.all_looked()
+        waiters.wake_one(1)
+        waiters.wake_one(1)
+        later = asyncio.create_task(waiters.all_looked())
+        assert await first.wait(soon())
+        waiters.arm(first, SPEC)
+        waiters.wake_one(1)  # While it looks.
+        assert await first.wait(soon())
+        second.leave()
+        await asyncio.sleep(0)
+        assert not later.done()
+        waiters.arm(first, SPEC)
+        sleeps = asyncio.create_task(first.wait(soon()))
+        await asyncio.sleep(0)
+        assert not later.done()  # The other has not left yet.
+    await asyncio.wait_for(later, 5)
+    sleeps.cancel()
+
+
+async def test_what_can_wait_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server_stub.waiters.LOOK_S_MAX", 0.01)
+    waiters = Waiters()
+    with waiters.parked(1) as waiter:
+        waiters.arm(waiter, SPEC)
+        waiters.wake_one(1)
+        await asyncio.wait_for(waiters.all_looked(), 5)
+        assert not waiter.armed
+
+
 async def test_the_line_does_not_grow_with_polls_that_have_left() -> None:
     waiters = Waiters()
     for _ in range(20 * STALE_ENTRIES_MIN):
