@@ -3,11 +3,13 @@
     ./dev bench pickup [--jobs 20]
 
 Beside it, in the same run, the engine alone: from `docker run` to the start event of the same image, job by job. What
-is left of the difference is ours: queue, wake-up, claim, first heartbeat, digest and container body.
+is left of the difference is ours: queue, wake-up, claim, first heartbeat, digest and container body. Then what the
+agent holds in memory at rest, before its first job and after its last, run from compiled files as an installed one is.
 """
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -19,6 +21,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 sys.path.insert(0, str(Path(__file__).parent / "demo"))
 import demo
 
@@ -27,6 +31,8 @@ Event = dict[str, Any]
 START_S_MAX = 30.0
 SETTLE_S = 1.0
 """Between two jobs, so that the agent is parked in its long poll again."""
+REST_S = 15.0
+"""After its start and after its last job it gives back what they took."""
 
 
 def main() -> None:
@@ -38,7 +44,9 @@ def main() -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pickup-")))
         reference = stack.enter_context(demo.published_image(folder))
         server = stack.enter_context(demo.server(folder))
-        stack.enter_context(demo.agent(folder, server))
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        agent = stack.enter_context(demo.agent(folder, server)).pid
+        before = _memory_at_rest(agent)
         starts = stack.enter_context(_start_events())
         _once(server, reference, starts)  # The first job pulls.
         ours, engine = [], []
@@ -46,6 +54,7 @@ def main() -> None:
             ours.append(_once(server, reference, starts))
             engine.append(_engine_alone(reference, starts))
             demo.step(f"{number + 1}/{jobs}: {ours[-1]:.3f} s from the 201, {engine[-1]:.3f} s for the engine alone")
+        after = _memory_at_rest(agent)
     print(
         f"\nfrom 201 to container start   median {statistics.median(ours):.3f} s   worst {max(ours):.3f} s   n {jobs}"
     )
@@ -53,6 +62,14 @@ def main() -> None:
         f"docker run to container start median {statistics.median(engine):.3f} s   worst {max(engine):.3f} s   n {jobs}"
     )
     print(f"ratio of medians              {statistics.median(ours) / statistics.median(engine):.2f}")
+    print(f"agent at rest                 {before}; after {jobs} jobs {after}")
+
+
+def _memory_at_rest(pid: int) -> str:
+    """What the process holds in memory; its own is what no other process has mapped too."""
+    time.sleep(REST_S)
+    memory = psutil.Process(pid).memory_full_info()
+    return f"{memory.rss / 2**20:.1f} MiB, {memory.uss / 2**20:.1f} of them its own"
 
 
 def _once(server: str, reference: str, starts: Iterator[Event]) -> float:

@@ -5,11 +5,10 @@ What jobs have used and freed goes back to the kernel; what only draws is not lo
 
 import ctypes
 import gc
+import os
 import resource
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Final
+from typing import Final, NoReturn
 
 M_MMAP_THRESHOLD: Final = -3
 """As mallopt(3) and malloc.h have it."""
@@ -20,6 +19,23 @@ MAPPED_BYTES_MIN: Final = 128 << 10
 
 # Which the kernel reads as "none" for files and, unlike zero, for handlers too, such as systemd-coredump.
 NO_CORE_BYTES: Final = 1
+
+LEFT: Final = "_RUNNER_AGENT_LEFT"
+"""The variable that carries what was left for the process started anew."""
+
+
+def start_anew(left: str) -> NoReturn:
+    """Start this process from its beginning, with its number and arguments; `left_over` gives it what is `left` for it.
+
+    It then also does without the columns of code, which only underline the fault in a traceback's lines: 0.4 MiB.
+    """
+    command = [sys.executable, *sys.orig_argv[1:]]
+    os.execve(sys.executable, command, os.environ | {LEFT: left, "PYTHONNODEBUGRANGES": "1"})  # noqa: S606  Itself.
+
+
+def left_over() -> str | None:
+    """What was left for this process before it started anew; None where it did not."""
+    return os.environ.pop(LEFT, None)
 
 
 def map_large_blocks() -> None:
@@ -40,17 +56,10 @@ def keep_from_core_dumps() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (limit, limit))
 
 
-@contextmanager
-def without(*libraries: str) -> Iterator[None]:
-    """Import in this block as if these were not installed: who would use them if they were there does without."""
-    hidden = [name for name in libraries if name not in sys.modules]
-    for name in hidden:
-        sys.modules[name] = None  # type: ignore[assignment]  # How Python says it: importlib, "sys.modules".
-    try:
-        yield
-    finally:
-        for name in hidden:
-            del sys.modules[name]
+def do_without(*libraries: str) -> None:
+    """From now on these are as good as not installed: who would use them if they were there does without."""
+    for name in libraries:
+        sys.modules.setdefault(name, None)  # type: ignore[arg-type]  # How Python says it: importlib, "sys.modules".
 
 
 def _glibc(name: str, *arguments: int) -> None:

@@ -6,7 +6,6 @@ a slip of the pen, what was probably meant. The key itself is never a setting: i
 credential.
 """
 
-import difflib
 import os
 import re
 import tomllib
@@ -225,6 +224,8 @@ def _refuse_unknown(origins: Mapping[tuple[str, ...], str]) -> None:
 
 
 def _unknown(name: tuple[str, ...], origin: str, known: frozenset[tuple[str, ...]]) -> str:
+    import difflib  # For this one sentence: a daemon that has begun holds no memory for it.
+
     close = difflib.get_close_matches(".".join(name), [".".join(each) for each in sorted(known)], n=1)
     meant = f"; was `{close[0]}` meant?" if close else ""
     return f"`{'.'.join(name)}` {origin}: there is no such setting{meant}"

@@ -130,14 +130,14 @@ def server(folder: Path) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def agent(folder: Path, url: str) -> Iterator[None]:
+def agent(folder: Path, url: str) -> Iterator[subprocess.Popen[bytes]]:
     """One agent of this host."""
     step("starting the agent")
     environment = {**os.environ, "RUNNER_AGENT_STATE_DIR": str(folder / "agent")}
     command = [str(BIN / "runner-agent"), "run", "--server", url, "--runner", "demo-host"]
     command += ["--key-file", str(folder / "runner.key")]
-    with _running(command, folder / "agent.log", environment):
-        yield
+    with _running(command, folder / "agent.log", environment) as process:
+        yield process
 
 
 def _submit(url: str, reference: str, iterations: int) -> int:

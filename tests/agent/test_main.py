@@ -46,12 +46,30 @@ def test_help_needs_nothing_heavy() -> None:
     assert told.stdout == "[]\n"
 
 
-def test_the_daemon_loads_nothing_that_only_draws_or_computes() -> None:
-    code = "import sys; from runner_agent.__main__ import app; app(['run'], standalone_mode=False); print(*sys.modules)"
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+def test_the_daemon_loads_nothing_that_only_draws_or_computes_or_reads_its_arguments() -> None:
+    code = (
+        "import atexit, sys; sys.argv = ['runner-agent', 'run'];"
+        "atexit.register(lambda: print(*(name for name, module in sys.modules.items() if module is not None)));"
+        "from runner_agent.__main__ import main; main()"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     loaded = {name.partition(".")[0] for name in told.stdout.split()}
     assert {"httpx", "docker", "structlog"} < loaded
-    assert loaded & {"rich", "numpy", "scipy", "opentelemetry", "server_stub", "fastapi", "PIL"} == set()
+    spared = {"rich", "numpy", "scipy", "opentelemetry", "server_stub", "fastapi", "PIL", "typer", "difflib"}
+    assert loaded & spared == set()
+
+
+def test_a_daemon_keeps_its_number_its_arguments_and_the_flags_of_its_interpreter(key_file: str) -> None:
+    command = [sys.executable, "-W", "error", "-m", "runner_agent", "run", "--key-file", key_file, "--runner", "r"]
+    refused = [*command, "--server", "http://127.0.0.1:9"]
+    with subprocess.Popen(refused, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            told = process.stderr
+            assert told is not None
+            assert "agent_started" in told.readline() + told.readline()
+            assert Path(f"/proc/{process.pid}/cmdline").read_text().split("\0")[:-1] == refused
+        finally:
+            process.kill()
 
 
 def test_a_wrong_setting_ends_with_78_and_one_sentence(tmp_path: Path, key_file: str) -> None:
