@@ -80,7 +80,7 @@ def beat(
     """
     runners = authenticated(tx, [(sender.named, sender.key) for sender, _ in calls])
     beats = [
-        jobs.Beat(sender.job, runner["id"], body.attempt, body.progress)
+        jobs.Beat(str(sender.job), runner["id"], body.attempt, body.progress)
         for runner, (sender, body) in zip(runners, calls, strict=True)
         if not isinstance(runner, Exception)
     ]
@@ -90,7 +90,7 @@ def beat(
         if isinstance(runner, Exception):
             replies.append(runner)
             continue
-        holds = (sender.job, runner["id"], body.attempt)
+        holds = (str(sender.job), runner["id"], body.attempt)
         if holds in renewed:
             reply = HeartbeatReply(lease_s=terms.lease_ms / 1000, cancel=renewed[holds] is not None)
             replies.append((runner["id"], reply))

@@ -82,20 +82,20 @@ def request_of(tx: Tx, job_id: int) -> Row:
 class Beat:
     """A word from the holder of a lease."""
 
-    uuid: UUID
+    uuid: str
     runner_id: int
     attempt: int
     progress: Progress
 
 
-def renew(tx: Tx, beats: Sequence[Beat], lease_ms: int) -> dict[tuple[UUID, int, int], int | None]:
+def renew(tx: Tx, beats: Sequence[Beat], lease_ms: int) -> dict[tuple[str, int, int], int | None]:
     """Extend the leases of those attempts that still hold them and note their progress. The first confirms the claim.
 
-    For each job, runner and attempt among them when its end was asked for, or None.
+    For each job (its UUID as text), runner and attempt among them when its end was asked for, or None.
     """
     now_ms = tx.now_ms()
     told = [
-        {"uuid": str(b.uuid), "runner": b.runner_id, "attempt": b.attempt, "progress": to_json(b.progress)}
+        {"uuid": b.uuid, "runner": b.runner_id, "attempt": b.attempt, "progress": to_json(b.progress)}
         for b in beats
     ]
     # It touches nothing that an index is about: SQLite would write each entry anew.
@@ -112,7 +112,7 @@ def renew(tx: Tx, beats: Sequence[Beat], lease_ms: int) -> dict[tuple[UUID, int,
     _confirm(tx, [row["uuid"] for row in rows if row["state"] == JobState.CLAIMED], now_ms)
     for row in rows:
         tx.notify("job_changed", row["uuid"])  # Every beat brings progress, for those who follow it.
-    return {(UUID(row["uuid"]), row["runner_id"], row["attempt"]): row["cancel_ms"] for row in rows}
+    return {(row["uuid"], row["runner_id"], row["attempt"]): row["cancel_ms"] for row in rows}
 
 
 def _confirm(tx: Tx, uuids: Sequence[str], now_ms: int) -> None:
