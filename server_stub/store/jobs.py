@@ -95,8 +95,7 @@ def renew(tx: Tx, beats: Sequence[Beat], lease_ms: int) -> dict[tuple[str, int, 
     """
     now_ms = tx.now_ms()
     told = [
-        {"uuid": b.uuid, "runner": b.runner_id, "attempt": b.attempt, "progress": to_json(b.progress)}
-        for b in beats
+        {"uuid": b.uuid, "runner": b.runner_id, "attempt": b.attempt, "progress": to_json(b.progress)} for b in beats
     ]
     # It touches nothing that an index is about: SQLite would write each entry anew.
     rows = tx.all(
