@@ -59,15 +59,24 @@ def test_the_daemon_loads_nothing_that_only_draws_or_computes_or_reads_its_argum
     assert loaded & spared == set()
 
 
-def test_a_daemon_keeps_its_number_its_arguments_and_the_flags_of_its_interpreter(key_file: str) -> None:
+def test_a_daemon_keeps_its_number_its_arguments_and_the_flags_of_its_interpreter(
+    tmp_path: Path, key_file: str
+) -> None:
+    alone = {  # It meets nobody and touches nothing.
+        "RUNNER_AGENT_STATE_DIR": str(tmp_path / "state"),
+        "RUNNER_AGENT_LOCK_FILE": str(tmp_path / "lock"),
+        "RUNNER_AGENT_ISOLATION__TUNE": "false",
+        "RUNNER_AGENT_ISOLATION__GROUP": "startsanew",
+        "RUNNER_AGENT_ENGINE__DOCKER_HOST": f"unix://{tmp_path}/no-engine",
+    }
     command = [sys.executable, "-W", "error", "-m", "runner_agent", "run", "--key-file", key_file, "--runner", "r"]
-    refused = [*command, "--server", "http://127.0.0.1:9"]
-    with subprocess.Popen(refused, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+    command += ["--server", "http://127.0.0.1:9"]
+    with subprocess.Popen(command, env=os.environ | alone, stderr=subprocess.PIPE, text=True) as process:
         try:
             told = process.stderr
             assert told is not None
-            assert "agent_started" in told.readline() + told.readline()
-            assert Path(f"/proc/{process.pid}/cmdline").read_text().split("\0")[:-1] == refused
+            assert "agent_started" in next(told)
+            assert Path(f"/proc/{process.pid}/cmdline").read_text().split("\0")[:-1] == command
         finally:
             process.kill()
 
