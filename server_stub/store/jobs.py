@@ -95,14 +95,14 @@ def renew(tx: Tx, beats: Sequence[Beat], lease_ms: int) -> dict[tuple[str, int, 
     """
     now_ms = tx.now_ms()
     told = [
-        {"uuid": b.uuid, "runner": b.runner_id, "attempt": b.attempt, "progress": to_json(b.progress)} for b in beats
+        {"runner": b.runner_id, "attempt": b.attempt, "uuid": b.uuid, "progress": to_json(b.progress)} for b in beats
     ]
     # It touches nothing that an index is about: SQLite would write each entry anew.
     rows = tx.all(
         "UPDATE job SET lease_until_ms = :until, progress = b.progress, modified_ms = :now"
-        " FROM {rows:b(uuid text, runner bigint, attempt bigint, progress text)}"
-        " WHERE job.uuid = b.uuid AND job.runner_id = b.runner AND job.attempt = b.attempt"
-        f" AND job.state IN {within(LEASED)} RETURNING"
+        " FROM {rows:b(runner bigint, attempt bigint, uuid text, progress text)}"
+        f" WHERE job.runner_id = b.runner AND job.state IN {within(LEASED)}"
+        " AND job.attempt = b.attempt AND job.uuid = b.uuid RETURNING"
         " job.uuid, job.runner_id, job.attempt, job.cancel_ms, job.state",
         until=now_ms + lease_ms,
         now=now_ms,
