@@ -26,5 +26,6 @@ async def run(request: Request, body: Annotated[RunBody, Body()], caller: Caller
     """
     state = state_of(request)
     uuid = await submit(state.database, state.settings, body, credential=caller, source_ip=address)
-    await state.queue.waiters.all_looked()  # The job first: to read the report back takes as long as to hand it over.
+    if body.job is not None:
+        await state.queue.waiters.all_looked()  # To read the report back takes as long as to hand the job over.
     return json_reply(await state.database.read(partial(report_view, uuid=uuid)), status=201)

@@ -85,3 +85,12 @@ async def test_each_schema_becomes_the_newest_with_its_data(database_url: str, d
     job = await old.write(lambda tx: new_job(tx, (after["organization"][0]["id"], after["project"][0]["id"]), spec))
     assert await old.read(lambda tx: tx.value("SELECT uuid FROM job")) == str(job)
     old.close()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("kind", [pytest.param("postgresql", marks=pytest.mark.postgres)])
+async def test_what_is_rewritten_has_room_in_its_pages(database: Database) -> None:
+    """PostgreSQL's heap-only tuples need it; SQLite rewrites in place."""
+    options = "SELECT relname FROM pg_class WHERE reloptions = '{fillfactor=70}' ORDER BY relname"
+    rows = await database.read(lambda tx: tx.all(options))
+    assert [row["relname"] for row in rows] == ["job", "job_attempt", "runner_heard"]

@@ -148,6 +148,19 @@ async def test_what_can_wait_lets_those_go_first_that_were_woken_for_a_job(monke
     sleeps.cancel()
 
 
+async def test_who_is_woken_while_it_looks_has_not_looked_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server_stub.waiters.LOOK_S_MAX", 60)
+    waiters = Waiters()
+    with waiters.parked(1) as waiter:
+        waiters.arm(waiter, SPEC)
+        waiters.wake_one(1)
+        assert await waiter.wait(soon())
+        later = asyncio.create_task(waiters.all_looked())
+        await asyncio.sleep(0)
+        assert not later.done()
+    await asyncio.wait_for(later, 5)
+
+
 async def test_what_can_wait_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("server_stub.waiters.LOOK_S_MAX", 0.01)
     waiters = Waiters()
