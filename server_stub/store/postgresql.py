@@ -22,7 +22,7 @@ from psycopg.rows import dict_row
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from server_stub.errors import BadRequestError, ConflictError, UnavailableError
-from server_stub.store.tx import Row, Tx, Work
+from server_stub.store.tx import Row, Tx, Work, is_list, rows_of, spell
 from server_stub.store.waiting_line import Member, WaitingLine, answer_all, batches, settle
 
 CONNECTIONS = 12
@@ -99,11 +99,12 @@ class PostgresTx(Tx):
     def _execute(self, sql: str, parameters: Any) -> int:
         return self._cursor.execute(sql, parameters).rowcount
 
-    def _list(self, values: Sequence[Any]) -> list[Any]:
-        return list(values)
-
-    def _rows(self, rows: Sequence[Row], columns: Sequence[str]) -> str:
-        return json.dumps(rows)
+    def _parts(self, sql: str, parameters: dict[str, Any]) -> list[tuple[str, Any]]:
+        bound = {name: list(value) if is_list(value) else value for name, value in parameters.items()}
+        if found := rows_of(sql):
+            name, _ = found
+            bound[name] = json.dumps(parameters[name])
+        return [(spell(sql, self.dialect), bound)]
 
     def _placeholders(self, count: int) -> str:
         return "(" + ", ".join(["%s"] * count) + ")"

@@ -6,22 +6,27 @@ is answered.
 """
 
 import json
+import re
 import sqlite3
 import threading
 import time
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 from server_stub.errors import BadRequestError, ConflictError, UnavailableError
-from server_stub.store.tx import Row, Tx, Work
+from server_stub.store.tx import NAMED, PARAMETERS_MAX, ROWS, Row, Tx, Work, is_list, rows_of, spell
 from server_stub.store.waiting_line import Member, WaitingLine, answer_all, batches, settle
 
 READERS = 4
 BUSY_MS = 5_000
+STATEMENTS = 512
+"""Compiled ones that a connection keeps: there are some for each number of rows."""
+
+_PLACE = re.compile(f"{ROWS.pattern}|{NAMED.pattern}")
 
 
 class SqliteTx(Tx):
@@ -47,14 +52,52 @@ class SqliteTx(Tx):
     def _execute(self, sql: str, parameters: Any) -> int:
         return self._connection.execute(sql, parameters).rowcount
 
-    def _list(self, values: Sequence[Any]) -> str:
-        return json.dumps(values)
-
-    def _rows(self, rows: Sequence[Row], columns: Sequence[str]) -> str:
-        return json.dumps([[row[column] for column in columns] for row in rows])
+    def _parts(self, sql: str, parameters: dict[str, Any]) -> list[tuple[str, Any]]:
+        bound = {name: json.dumps(list(value)) if is_list(value) else value for name, value in parameters.items()}
+        found = rows_of(sql)
+        if found is None:
+            return [(spell(sql, self.dialect), bound)]
+        name, columns = found
+        rows = parameters[name]
+        step = 1 << (PARAMETERS_MAX // len(columns)).bit_length() - 1  # A power of two, as the room for them is.
+        starts = range(0, max(1, len(rows)), step)
+        return [_with_rows(sql, bound | {name: rows[start : start + step]}, name, columns) for start in starts]
 
     def _placeholders(self, count: int) -> str:
         return "(" + ", ".join("?" * count) + ")"
+
+
+def _with_rows(sql: str, parameters: dict[str, Any], name: str, columns: tuple[str, ...]) -> tuple[str, list[Any]]:
+    """A statement with `{rows:…}` and what is bound to its places, one after the other.
+
+    SQLite would take longer to read the rows out of one JSON text than for all else that such a statement does.
+    """
+    rows = parameters[name]
+    room = 1 << (len(rows) - 1).bit_length() if rows else 1
+    text, names = _laid_out(sql, columns, room)
+    flat = [row[column] for row in rows for column in columns]
+    flat += [None] * (room * len(columns) - len(flat))
+    at = names.index(name)
+    return text, [*(parameters[one] for one in names[:at]), *flat, *(parameters[one] for one in names[at + 1 :])]
+
+
+@lru_cache(maxsize=512)
+def _laid_out(sql: str, columns: tuple[str, ...], room: int) -> tuple[str, list[str]]:
+    """A statement with places for so many rows, and the names of its parameters, in order; that of the rows once.
+
+    Their number is a power of two, so that SQLite has compiled most statements before. What is left over is null.
+    """
+    names = []
+
+    def place(token: re.Match[str]) -> str:
+        names.append(token["name"] or token["rows"])
+        if token["name"]:
+            return "?"
+        chosen = ", ".join(f"column{number} AS {column}" for number, column in enumerate(columns, 1))
+        values = ", ".join(["(" + ", ".join("?" * len(columns)) + ")"] * room)
+        return f"(SELECT {chosen} FROM (VALUES {values}) WHERE column1 IS NOT NULL) AS {token['rows']}"
+
+    return _PLACE.sub(place, spell(sql, "sqlite")), names
 
 
 class _Doubles:
@@ -125,7 +168,9 @@ class SqliteEngine:
 
     def _connect(self) -> sqlite3.Connection:
         try:
-            connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+            connection = sqlite3.connect(
+                self._path, isolation_level=None, check_same_thread=False, cached_statements=STATEMENTS
+            )
             connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
             connection.execute("PRAGMA journal_mode = WAL")
             # FULL, not NORMAL: an answered request survives a power cut.

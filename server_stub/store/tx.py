@@ -8,10 +8,13 @@ Statements are written once, with `:name` parameters and a few tokens for what t
 | `{blob}` · `{float}` | `BLOB` · `REAL` | `BYTEA` · `DOUBLE PRECISION` |
 | `{text_c}` | `TEXT` | `TEXT COLLATE "C"`: compared by bytes, as SQLite does |
 | `{any:xs}` | `IN (SELECT value FROM json_each(:xs))` | `= ANY(:xs)` |
-| `{rows:xs(id bigint, name text)}` | `(SELECT … FROM json_each(:xs)) AS xs` | `json_to_recordset(:xs) AS xs(…)` |
+| `{rows:xs(id bigint, name text)}` | `(SELECT … FROM (VALUES …)) AS xs` | `json_to_recordset(:xs) AS xs(…)` |
 | `{skip_locked}` | nothing: there is one writer | `FOR UPDATE SKIP LOCKED` |
 | `{joined}` | `GROUP_CONCAT` | `STRING_AGG` |
 | `{roomy:name}` | nothing | `ALTER TABLE name SET (fillfactor = 70)` |
+
+A statement has `{rows:…}` once at most. It says what is to be done for each row by itself, for many may go in several
+parts, and their first column is never null.
 """
 
 import re
@@ -43,9 +46,9 @@ _TOKENS: dict[Dialect, dict[str, str]] = {
     },
 }
 _ANY = re.compile(r"\{any:(\w+)\}")
-_ROWS = re.compile(r"\{rows:(\w+)\(([^)]*)\)\}")
+ROWS = re.compile(r"\{rows:(?P<rows>\w+)\((?P<columns>[^)]*)\)\}")
 _ROOMY = re.compile(r"\{roomy:(\w+)\}")
-_NAMED = re.compile(r"(?<![:\w]):([a-z_]\w*)")
+NAMED = re.compile(r"(?<![:\w]):(?P<name>[a-z_]\w*)")
 
 # SQLite's default bound is 32,766 variables a statement (SQLITE_MAX_VARIABLE_NUMBER), PostgreSQL's protocol 65,535.
 PARAMETERS_MAX = 30_000
@@ -53,27 +56,29 @@ PARAMETERS_MAX = 30_000
 
 @lru_cache(maxsize=2048)
 def spell(sql: str, dialect: Dialect) -> str:
-    """Replace the tokens of a portable statement; on PostgreSQL also turn `:name` into the driver's `%(name)s`."""
+    """Replace the tokens of a portable statement; on PostgreSQL also turn `:name` into the driver's `%(name)s`.
+
+    SQLite's `{rows:…}` is left: how it is spelled depends on their number.
+    """
     for token, text in _TOKENS[dialect].items():
         sql = sql.replace(token, text)
     if dialect == "sqlite":
-        return _ROOMY.sub("", _ROWS.sub(_from_json, _ANY.sub(r"IN (SELECT value FROM json_each(:\1))", sql)))
+        return _ROOMY.sub("", _ANY.sub(r"IN (SELECT value FROM json_each(:\1))", sql))
     sql = _ROOMY.sub(r"ALTER TABLE \1 SET (fillfactor = 70)", sql)
-    sql = _ROWS.sub(r"json_to_recordset(:\1) AS \1(\2)", _ANY.sub(r"= ANY(:\1)", sql))
-    return _NAMED.sub(r"%(\1)s", sql.replace("%", "%%"))
-
-
-def _from_json(token: re.Match[str]) -> str:
-    """Rows from a JSON text, as SQLite spells them: an array each, for it looks through an object for every column."""
-    ((name, columns),) = _columns_of(token.group()).items()
-    values = ", ".join(f"value ->> {number} AS {column}" for number, column in enumerate(columns))
-    return f"(SELECT {values} FROM json_each(:{name})) AS {name}"
+    sql = ROWS.sub(r"json_to_recordset(:\1) AS \1(\2)", _ANY.sub(r"= ANY(:\1)", sql))
+    return NAMED.sub(r"%(\1)s", sql.replace("%", "%%"))
 
 
 @lru_cache(maxsize=2048)
-def _columns_of(sql: str) -> dict[str, list[str]]:
-    """For each `{rows:…}` of a statement the names of its columns."""
-    return {name: [column.split()[0] for column in columns.split(", ")] for name, columns in _ROWS.findall(sql)}
+def rows_of(sql: str) -> tuple[str, tuple[str, ...]] | None:
+    """The name of a statement's `{rows:…}` and those of their columns."""
+    token = ROWS.search(sql)
+    return token and (token["rows"], tuple(column.split()[0] for column in token["columns"].split(", ")))
+
+
+def is_list(value: Any) -> bool:
+    """Whether a parameter is for `{any:…}`."""
+    return isinstance(value, (list, tuple, set, frozenset))
 
 
 class Tx(ABC):
@@ -94,10 +99,8 @@ class Tx(ABC):
     def _execute(self, sql: str, parameters: Any) -> int: ...
 
     @abstractmethod
-    def _list(self, values: Sequence[Any]) -> Any: ...
-
-    @abstractmethod
-    def _rows(self, rows: Sequence[Row], columns: Sequence[str]) -> Any: ...
+    def _parts(self, sql: str, parameters: dict[str, Any]) -> list[tuple[str, Any]]:
+        """A portable statement and its parameters as the driver takes them, in as many parts as its rows need."""
 
     @abstractmethod
     def _placeholders(self, count: int) -> str: ...
@@ -112,9 +115,12 @@ class Tx(ABC):
 
     def all(self, sql: str, **parameters: Any) -> list[Row]:
         """Every row of a query (or of a `… RETURNING`)."""
-        self.statements += 1
         self.changed = self.changed or not sql.startswith("SELECT")
-        return self._fetch(spell(sql, self.dialect), self._bind(sql, parameters))
+        rows: list[Row] = []
+        for part, bound in self._parts(sql, parameters):
+            self.statements += 1
+            rows += self._fetch(part, bound)
+        return rows
 
     def one(self, sql: str, **parameters: Any) -> Row | None:
         """The first row, or none."""
@@ -128,9 +134,12 @@ class Tx(ABC):
 
     def run(self, sql: str, **parameters: Any) -> int:
         """Carry out a statement; tell how many rows it touched."""
-        self.statements += 1
         self.changed = True
-        return self._execute(spell(sql, self.dialect), self._bind(sql, parameters))
+        touched = 0
+        for part, bound in self._parts(sql, parameters):
+            self.statements += 1
+            touched += self._execute(part, bound)
+        return touched
 
     def insert(
         self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, returning: str | None = None
@@ -158,15 +167,6 @@ class Tx(ABC):
     def notify(self, channel: str, payload: str) -> None:
         """Tell every process that subscribed to `channel`, once this transaction has committed."""
         self.notices.append((channel, payload))
-
-    def _bind(self, sql: str, parameters: dict[str, Any]) -> dict[str, Any]:
-        columns = _columns_of(sql)
-        return {name: self._bound(value, columns.get(name)) for name, value in parameters.items()}
-
-    def _bound(self, value: Any, columns: Sequence[str] | None) -> Any:
-        if columns is not None:
-            return self._rows(value, columns)
-        return self._list(list(value)) if isinstance(value, (list, tuple, set, frozenset)) else value
 
 
 Work = Callable[[Tx], Any]

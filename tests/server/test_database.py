@@ -14,6 +14,7 @@ from postgresql_server import PostgresServer
 from server_stub.errors import BadRequestError, ConflictError, UnavailableError
 from server_stub.store.database import Database
 from server_stub.store.migrate import migrate, migrations
+from server_stub.store.sqlite import _with_rows
 from server_stub.store.tx import PARAMETERS_MAX, Tx, spell
 
 pytestmark = pytest.mark.anyio
@@ -198,6 +199,31 @@ async def test_rows_are_a_parameter(table: Database) -> None:
     assert sorted(changed, key=itemgetter("name")) == [{"name": "Ada", "weight": 7.0}, {"name": "Cid", "weight": None}]
     found = await table.read(lambda tx: tx.all("SELECT * FROM {rows:w(name text, weight bigint)}", w=told))
     assert found == told
+    assert await table.read(lambda tx: tx.all("SELECT * FROM {rows:w(name text, weight bigint)}", w=[])) == []
+
+
+async def test_more_rows_than_fit_go_in_parts(table: Database) -> None:
+    count = PARAMETERS_MAX // 2 + 1
+    await table.write(lambda tx: tx.insert("pet", ("name",), [(f"pet {number}",) for number in range(count)]))
+    told = [{"name": f"pet {number}", "weight": number} for number in range(count)]
+    weigh = "UPDATE pet SET weight = w.weight FROM {rows:w(name text, weight bigint)} WHERE pet.name = w.name"
+    assert await table.write(lambda tx: tx.run(weigh, w=told)) == count
+    seen = await table.write(lambda tx: tx.all(weigh + " RETURNING pet.name, pet.weight", w=told))
+    assert sorted(seen, key=itemgetter("weight")) == told
+
+
+def test_a_statement_is_the_same_for_the_next_power_of_two_rows() -> None:
+    """SQLite compiles it once then."""
+    columns = ("id", "name")
+    texts: dict[str, list[int]] = {}
+    for count in range(10):
+        rows = [{"id": number, "name": "x"} for number in range(count)]
+        sql = "SELECT :x, r.name FROM {rows:r(id bigint, name text)} WHERE r.id < :below"
+        text, bound = _with_rows(sql, {"x": "first", "r": rows, "below": 9}, "r", columns)
+        assert len(bound) == text.count("?")
+        assert (bound[0], bound[-1], bound[1 : 1 + 2 * count]) == ("first", 9, [v for r in rows for v in r.values()])
+        texts.setdefault(text, []).append(count)
+    assert list(texts.values()) == [[0, 1], [2], [3, 4], [5, 6, 7, 8], [9]]
 
 
 async def test_a_list_is_a_parameter(table: Database) -> None:
