@@ -8,7 +8,9 @@ import asyncio
 import statistics
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
 from functools import partial
+from typing import Any, cast
 
 import procrastinate
 import psycopg
@@ -23,6 +25,7 @@ from server_stub import claims, intake
 from server_stub.job_queue import terms_of
 from server_stub.settings import Settings
 from server_stub.store.database import Database
+from server_stub.store.tx import Row, Tx
 
 WORKERS = 64
 """Agents that work a full queue off, and jobs that the peer's worker runs at once."""
@@ -87,13 +90,41 @@ async def bare(name: str, url: str) -> None:
         left = iter(keys)
         await asyncio.gather(*(_each(left, call) for _ in range(WORKERS)))
         print(f"{name + ' alone':<33} {BARE / (time.perf_counter() - began):8.0f} {what}/s")
-    words, times = [word(*each) for each in keys[:TOGETHER]], []
-    for _ in range(9):
+    words, times, statement = [word(*each) for each in keys[:TOGETHER]], [], Statement("UPDATE job SET lease_until_ms")
+    for _ in range(15):
         began = time.perf_counter()
-        await database.write(partial(renew, calls=words))
+        await database.write(lambda tx: renew(cast("Tx", Watched(tx, statement)), words))
         times.append(time.perf_counter() - began)
     print(f"{name + ' alone':<33} {1000 * statistics.median(times):8.1f} ms for {TOGETHER} leases renewed together")
+    print(f"{'':<33} {1000 * statistics.median(statement.times):8.2f} ms of it the statement that renews them")
     database.close()
+
+
+@dataclass
+class Statement:
+    """How long it took each time, in seconds."""
+
+    begins: str
+    times: list[float] = field(default_factory=list)
+
+
+class Watched:
+    """A transaction that times one of its statements, from its rows as they are to those that it gives back."""
+
+    def __init__(self, tx: Tx, statement: Statement) -> None:
+        self._tx = tx
+        self._statement = statement
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tx, name)
+
+    def all(self, sql: str, **parameters: Any) -> list[Row]:
+        """As the transaction's."""
+        began = time.perf_counter()
+        rows = self._tx.all(sql, **parameters)
+        if sql.startswith(self._statement.begins):
+            self._statement.times.append(time.perf_counter() - began)
+        return rows
 
 
 async def _each(left: Iterator[tuple[str, str]], call: Callable[[str, str], Awaitable[None]]) -> None:

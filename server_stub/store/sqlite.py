@@ -6,12 +6,11 @@ is answered.
 """
 
 import json
-import re
 import sqlite3
 import threading
 import time
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache, partial
 from pathlib import Path
@@ -23,10 +22,6 @@ from server_stub.store.waiting_line import Member, WaitingLine, answer_all, batc
 
 READERS = 4
 BUSY_MS = 5_000
-STATEMENTS = 512
-"""Compiled ones that a connection keeps: there are some for each number of rows."""
-
-_PLACE = re.compile(f"{ROWS.pattern}|{NAMED.pattern}")
 
 
 class SqliteTx(Tx):
@@ -53,51 +48,45 @@ class SqliteTx(Tx):
         return self._connection.execute(sql, parameters).rowcount
 
     def _parts(self, sql: str, parameters: dict[str, Any]) -> list[tuple[str, Any]]:
+        name, columns = rows_of(sql) or ("", ())
+        rows = parameters.pop(name, None)
         bound = {name: json.dumps(list(value)) if is_list(value) else value for name, value in parameters.items()}
-        found = rows_of(sql)
-        if found is None:
+        if rows is None:
             return [(spell(sql, self.dialect), bound)]
-        name, columns = found
-        rows = parameters[name]
         step = 1 << (PARAMETERS_MAX // len(columns)).bit_length() - 1  # A power of two, as the room for them is.
         starts = range(0, max(1, len(rows)), step)
-        return [_with_rows(sql, bound | {name: rows[start : start + step]}, name, columns) for start in starts]
+        return [_with_rows(sql, bound, columns, rows[start : start + step]) for start in starts]
 
     def _placeholders(self, count: int) -> str:
         return "(" + ", ".join("?" * count) + ")"
 
 
-def _with_rows(sql: str, parameters: dict[str, Any], name: str, columns: tuple[str, ...]) -> tuple[str, list[Any]]:
+def _with_rows(
+    sql: str, parameters: dict[str, Any], columns: tuple[str, ...], rows: Sequence[Row]
+) -> tuple[str, list[Any]]:
     """A statement with `{rows:…}` and what is bound to its places, one after the other.
 
     SQLite would take longer to read the rows out of one JSON text than for all else that such a statement does.
     """
-    rows = parameters[name]
     room = 1 << (len(rows) - 1).bit_length() if rows else 1
-    text, names = _laid_out(sql, columns, room)
+    text, before, behind = _laid_out(sql, columns, room)
     flat = [row[column] for row in rows for column in columns]
-    flat += [None] * (room * len(columns) - len(flat))
-    at = names.index(name)
-    return text, [*(parameters[one] for one in names[:at]), *flat, *(parameters[one] for one in names[at + 1 :])]
+    nulls = [None] * (room * len(columns) - len(flat))
+    return text, [*(parameters[name] for name in before), *flat, *nulls, *(parameters[name] for name in behind)]
 
 
 @lru_cache(maxsize=512)
-def _laid_out(sql: str, columns: tuple[str, ...], room: int) -> tuple[str, list[str]]:
-    """A statement with places for so many rows, and the names of its parameters, in order; that of the rows once.
+def _laid_out(sql: str, columns: tuple[str, ...], room: int) -> tuple[str, list[str], list[str]]:
+    """A statement with places for so many rows, and the names of the parameters before and behind them.
 
     Their number is a power of two, so that SQLite has compiled most statements before. What is left over is null.
     """
-    names = []
-
-    def place(token: re.Match[str]) -> str:
-        names.append(token["name"] or token["rows"])
-        if token["name"]:
-            return "?"
-        chosen = ", ".join(f"column{number} AS {column}" for number, column in enumerate(columns, 1))
-        values = ", ".join(["(" + ", ".join("?" * len(columns)) + ")"] * room)
-        return f"(SELECT {chosen} FROM (VALUES {values}) WHERE column1 IS NOT NULL) AS {token['rows']}"
-
-    return _PLACE.sub(place, spell(sql, "sqlite")), names
+    before, rows, _, behind = ROWS.split(spell(sql, "sqlite"))
+    chosen = ", ".join(f"column{number} AS {column}" for number, column in enumerate(columns, 1))
+    row = "(" + ", ".join("?" * len(columns)) + ")"
+    values = f"(SELECT {chosen} FROM (VALUES {', '.join([row] * room)}) WHERE column1 IS NOT NULL) AS {rows}"
+    text = NAMED.sub("?", before) + values + NAMED.sub("?", behind)
+    return text, NAMED.findall(before), NAMED.findall(behind)
 
 
 class _Doubles:
@@ -168,9 +157,7 @@ class SqliteEngine:
 
     def _connect(self) -> sqlite3.Connection:
         try:
-            connection = sqlite3.connect(
-                self._path, isolation_level=None, check_same_thread=False, cached_statements=STATEMENTS
-            )
+            connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
             connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
             connection.execute("PRAGMA journal_mode = WAL")
             # FULL, not NORMAL: an answered request survives a power cut.

@@ -46,9 +46,9 @@ _TOKENS: dict[Dialect, dict[str, str]] = {
     },
 }
 _ANY = re.compile(r"\{any:(\w+)\}")
-ROWS = re.compile(r"\{rows:(?P<rows>\w+)\((?P<columns>[^)]*)\)\}")
+ROWS = re.compile(r"\{rows:(\w+)\(([^)]*)\)\}")
 _ROOMY = re.compile(r"\{roomy:(\w+)\}")
-NAMED = re.compile(r"(?<![:\w]):(?P<name>[a-z_]\w*)")
+NAMED = re.compile(r"(?<![:\w]):([a-z_]\w*)")
 
 # SQLite's default bound is 32,766 variables a statement (SQLITE_MAX_VARIABLE_NUMBER), PostgreSQL's protocol 65,535.
 PARAMETERS_MAX = 30_000
@@ -73,7 +73,7 @@ def spell(sql: str, dialect: Dialect) -> str:
 def rows_of(sql: str) -> tuple[str, tuple[str, ...]] | None:
     """The name of a statement's `{rows:…}` and those of their columns."""
     token = ROWS.search(sql)
-    return token and (token["rows"], tuple(column.split()[0] for column in token["columns"].split(", ")))
+    return token and (token[1], tuple(column.split()[0] for column in token[2].split(", ")))
 
 
 def is_list(value: Any) -> bool:

@@ -219,7 +219,7 @@ def test_a_statement_is_the_same_for_the_next_power_of_two_rows() -> None:
     for count in range(10):
         rows = [{"id": number, "name": "x"} for number in range(count)]
         sql = "SELECT :x, r.name FROM {rows:r(id bigint, name text)} WHERE r.id < :below"
-        text, bound = _with_rows(sql, {"x": "first", "r": rows, "below": 9}, "r", columns)
+        text, bound = _with_rows(sql, {"x": "first", "below": 9}, columns, rows)
         assert len(bound) == text.count("?")
         assert (bound[0], bound[-1], bound[1 : 1 + 2 * count]) == ("first", 9, [v for r in rows for v in r.values()])
         texts.setdefault(text, []).append(count)
