@@ -45,6 +45,8 @@ class Caller:
     key: str | None
     instance: UUID | None
     blocked: bool
+    came_ms: int = 0
+    """By the database's clock; a job that this runner was handed since is for a newer call of it."""
 
     @classmethod
     def of(cls, named: str, key: str | None, body: ClaimRequest) -> Self:
@@ -68,6 +70,8 @@ class Claim:
     job: Row
     waited_s: float
     """Since its submission."""
+    again: bool = False
+    """Whether it was handed out before: an earlier answer may have arrived after all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,7 @@ class Arrival:
 
     asker: Asker
     met: Session | Rival
+    came_ms: int
     fresh: bool = False
     """Whether this is another process than the one before."""
     changed: bool = False
@@ -136,27 +141,36 @@ def arrive(
 
 
 def look(tx: Tx, callers: Sequence[Caller], offer: Offer) -> list[Claim | Exception | None]:
-    """Settle what each held before, and hand it a job where there is one; or the exception for a wrong key."""
+    """Settle what each held before, and hand it a job where there is one; or the exception for a wrong key.
+
+    Nothing for one that has been handed a job since it came: whoever waits here has come anew, and nobody hears this.
+    """
     rows = authenticated_askers(tx, [(caller.named, caller.key) for caller in callers])
-    lookers = [
-        _Looker(_asker(row), caller.instance, caller.blocked)
-        for row, caller in zip(rows, callers, strict=True)
-        if not isinstance(row, Exception)
-    ]
-    found = iter(_take(tx, lookers, offer))
-    return [row if isinstance(row, Exception) else next(found) for row in rows]
+    lookers = {
+        number: _Looker(_asker(row), caller.instance, caller.blocked)
+        for number, (row, caller) in enumerate(zip(rows, callers, strict=True))
+        if not isinstance(row, Exception) and not _overtaken(tx, row, caller)
+    }
+    found = dict(zip(lookers, _take(tx, list(lookers.values()), offer), strict=True))
+    return [row if isinstance(row, Exception) else found.get(number) for number, row in enumerate(rows)]
+
+
+def _overtaken(tx: Tx, row: Row, caller: Caller) -> bool:
+    held = None if row["held_id"] is None else jobs.held_by(tx, row["id"], row["held_id"])
+    return held is not None and bool(held["claimed_ms"] >= caller.came_ms)
 
 
 def _meet(tx: Tx, row: Row, body: ClaimRequest, told: Mapping[int, Session], alive_ms: int) -> Arrival:
     asker, runner_id = _asker(row), row["id"]
     known = told.get(runner_id) or (read_session(row) if row["state"] else None)
-    met = meet(known, body.agent, body.state, tx.now_ms(), alive_ms)
+    came_ms = tx.now_ms()
+    met = meet(known, body.agent, body.state, came_ms, alive_ms)
     if isinstance(met, Rival):
         note_rival(tx, runner_id, met)
-        return Arrival(asker, met)
+        return Arrival(asker, met, came_ms)
     if known is None or known.instance != met.instance:
-        return Arrival(asker, met, fresh=True)
-    return Arrival(asker, met, changed=known.seen(met.seen_ms) != met)
+        return Arrival(asker, met, came_ms, fresh=True)
+    return Arrival(asker, met, came_ms, changed=known.seen(met.seen_ms) != met)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,15 +232,20 @@ def _deal(tx: Tx, lookers: list[_Looker], offer: Offer) -> list[Claim | None]:
 
 
 def put_back(tx: Tx, claim: Claim) -> bool:
-    """Return a job to the queue at no cost: nobody was there any more to take it."""
-    return jobs.conclude(tx, claim.job, Requeue(None, tx.now_ms(), costs_an_attempt=False), "unconfirmed")
+    """Return a job to the queue at no cost: nobody was there any more to take it. One handed out again is left.
+
+    Its lease runs out soon, unless the holder has it from an earlier answer.
+    """
+    return not claim.again and jobs.conclude(
+        tx, claim.job, Requeue(None, tx.now_ms(), costs_an_attempt=False), "unconfirmed"
+    )
 
 
 def _again(tx: Tx, held: Row, terms: LeaseTerms) -> Claim:
     job_claims.hand_again(tx, held, terms.confirm_ms)
     job = held | jobs.request_of(tx, held["id"])
     spec = runners.wire_spec(specs.by_id(tx, held["spec_id"]))
-    return _claim(tx, job, Work.model_validate_json(job["work"]), spec, terms)
+    return replace(_claim(tx, job, Work.model_validate_json(job["work"]), spec, terms), again=True)
 
 
 def _give_back(tx: Tx, held: Row, instance: UUID | None, terms: LeaseTerms) -> None:

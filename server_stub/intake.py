@@ -12,7 +12,6 @@ from uuid import UUID
 
 from pydantic import ValidationError
 
-from runner_protocol.jobs import Limits
 from runner_protocol.messages import Heartbeat, HeartbeatReply, ReportEnvelope, ReportReceipt
 from runner_protocol.problems import Stale
 from runner_protocol.results import RunReport
@@ -99,11 +98,13 @@ def beat(
     return replies
 
 
-def put_piece(tx: Tx, runner: Row, uuid: UUID, attempt: int, number: int, body: bytes, limits: Limits) -> None:
-    """Keep one piece of a large report. Raises `BadRequestError` where it or the whole passes its bound.
+def put_piece(tx: Tx, runner: Row, uuid: UUID, attempt: int, number: int, body: bytes, terms: LeaseTerms) -> None:
+    """Keep one piece of a large report, and extend the lease: nothing else is heard while the pieces come.
 
-    Once the report that it is part of has been taken in, it is let pass: the answer to that report was lost.
+    Raises `BadRequestError` where it or the whole passes its bound. Once the report that it is part of has been taken
+    in, it is let pass: the answer to that report was lost.
     """
+    limits = terms.limits
     if _reported(tx, runner, uuid, attempt):
         return
     job = _holder(tx, runner, uuid, attempt)
@@ -115,6 +116,7 @@ def put_piece(tx: Tx, runner: Row, uuid: UUID, attempt: int, number: int, body: 
     _, bytes_whole = outputs.sizes(tx, job["id"], attempt)
     if bytes_whole > limits.report_bytes_max:
         raise BadRequestError(f"body: a report must have at most {limits.report_bytes_max} bytes, has {bytes_whole}")
+    jobs.extend(tx, job, terms.lease_ms)
 
 
 def earlier_receipt(row: Row | None, runner: Row, identity: str) -> Taken | None:

@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from uuid import UUID
 
@@ -144,10 +144,11 @@ class JobQueue:
         caller, stirs = claims.Caller.of(named, key, body), self.waiters.stirs
         self._arriving += 1
         try:
-            asker, claim, looked = await self._arrive(caller, body)
+            arrival = await self._arrive(caller, body)
         finally:
             self._arriving -= 1
-        return Poll(asker, caller, until, claim, stirs if looked else None)
+        caller = replace(caller, came_ms=arrival.came_ms)
+        return Poll(arrival.asker, caller, until, arrival.claim, stirs if arrival.looked else None)
 
     async def wait(self, poll: Poll, departure: Departure) -> ClaimedJob | None:
         """Hand it a job, waiting for one as long as it wants to; None where there is nothing to do."""
@@ -169,7 +170,7 @@ class JobQueue:
         """Keep one piece of a large report."""
 
         def work(tx: Tx) -> None:
-            intake.put_piece(tx, authenticate(tx, named, key), job, attempt, number, body, self.terms.limits)
+            intake.put_piece(tx, authenticate(tx, named, key), job, attempt, number, body, self.terms)
 
         await self._database.write(work)
 
@@ -230,16 +231,11 @@ class JobQueue:
 
     # How a poll waits.
 
-    async def _arrive(
-        self, caller: claims.Caller, body: ClaimRequest
-    ) -> tuple[claims.Asker, claims.Claim | None, bool]:
-        """Note who asks, and take a job for it where one waits: one transaction for most claims of a busy server.
-
-        Who it is, its job, and whether there was a look for one.
-        """
+    async def _arrive(self, caller: claims.Caller, body: ClaimRequest) -> claims.Arrival:
+        """Note who asks, and take a job for it where one waits: one transaction for most claims of a busy server."""
         together, call = self._database.write_together, (caller, body)
         try:
-            arrival = await together(self._answer_arrivals, caller.key, call)
+            arrival: claims.Arrival = await together(self._answer_arrivals, caller.key, call)
         except ConflictError:  # Two polls of one runner raced; the other one holds the lease.
             arrival = await together(self._answer_arrivals_with_nothing, caller.key, call)
         asker = arrival.asker
@@ -251,29 +247,37 @@ class JobQueue:
             self._seen.told(asker.runner_id, arrival.met)
         else:
             self._seen.heard(asker.runner_id)
-        return asker, arrival.claim, arrival.looked
+        return arrival
 
     async def _wait(self, waiter: Waiter, poll: Poll) -> ClaimedJob | None:
         """Look, sleep until woken, look again. The waiter is armed before each look, so that no job slips between.
 
         Where nothing has stirred since it looked on arrival, there is nothing to look for at first.
         """
-        asker, caller, woken_for_a_job = poll.asker, poll.caller, False
+        asker, caller = poll.asker, poll.caller
+        woken_for: int | None = None
         news = poll.stirs != self.waiters.stirs
         while not waiter.left:
             self.waiters.arm(waiter, asker.takes(blocked=caller.blocked))
-            if woken_for_a_job or (news and await self._worth_a_look(asker, waiter)):
+            if woken_for is not None or (news and await self._worth_a_look(asker, waiter)):
                 claim = await self._look(caller)
                 if claim is not None:
                     return await self._deliver(claim, waiter)
-                # Someone else was faster, or this runner may not take it: then it must not stand in line for it.
-                asker, woken_for_a_job = await self._database.read(partial(claims.ask, caller=caller)), False
-                if asker.takes(blocked=caller.blocked) != waiter.spec_ids:
+                # Someone else was faster, or this runner may not take it: then the next one in line may.
+                asker = await self._database.read(partial(claims.ask, caller=caller))
+                busy = asker.held_id is not None  # A newer poll of this runner was handed a job.
+                takes = frozenset[int]() if busy else asker.takes(blocked=caller.blocked)
+                if woken_for is not None and woken_for not in takes:
+                    self.waiters.pass_on(waiter, woken_for)
+                if busy:
+                    return None
+                woken_for = None
+                if takes != waiter.spec_ids:
                     continue
             if not await waiter.wait(poll.until):
                 return None
-            woken_for_a_job, news = waiter.woken_by is not None, True
-            if not woken_for_a_job:
+            woken_for, news = waiter.woken_by, True
+            if woken_for is None:
                 asker = await self._database.read(partial(claims.ask, caller=caller))
         return None
 
@@ -281,8 +285,8 @@ class JobQueue:
         """Whether a look would change anything: an idle poll costs no write."""
         if asker.held_id is not None:
             return True
-        due = partial(job_claims.anything_due, spec_ids=sorted(waiter.spec_ids))
-        return bool(waiter.spec_ids and await self._database.read(due))
+        due = partial(job_claims.due, spec_ids=waiter.spec_ids, at_most=1)
+        return bool(waiter.spec_ids) and (await self._database.read(due)).total() > 0
 
     async def _look(self, caller: claims.Caller) -> claims.Claim | None:
         try:
@@ -356,7 +360,7 @@ class JobQueue:
                     last=self.swept,
                     silence_ms=silence_ms,
                 )
-                for spec_id in self.swept.due:
+                for spec_id in self.swept.due.elements():
                     self.waiters.wake_one(spec_id)
             except UnavailableError as error:
                 log.warning("sweep_postponed", reason=error.message)

@@ -3,12 +3,14 @@
 Every process sweeps; the guard in each statement lets one of them win. Waits for nothing: `job_queue` keeps the beat.
 """
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from functools import partial
 
 import structlog
 
-from server_stub.leases import BACKOFF_MS, AskToStop, LeaseTerms, after_time
+from runner_protocol.states import JobState
+from server_stub.leases import BACKOFF_MS, AskToStop, End, LeaseTerms, Requeue, after_time
 from server_stub.store import job_claims, jobs
 from server_stub.store.database import Database
 from server_stub.store.tx import Row, Tx
@@ -16,6 +18,8 @@ from server_stub.telemetry import Telemetry
 
 BATCH = 200
 """Jobs that one transaction moves: after an outage of a whole fleet, claims must still get in between."""
+WAKES_MAX = 64
+"""Agents that one sweep wakes for a spec: under tiers they may look in vain."""
 
 log = structlog.get_logger()
 
@@ -28,8 +32,8 @@ class Sight:
     """When it began, by the database's clock: had it to wait for the database, heartbeats had to, too."""
     overdue: bool
     """Whether any job is."""
-    due: set[int]
-    """The specs for which a job waits that may be handed out."""
+    due: Counter[int]
+    """How many jobs of each spec wait that may be handed out, as far as one sweep wakes agents for them."""
 
 
 async def sweep(
@@ -57,8 +61,8 @@ async def sweep(
 
 
 def _sight(tx: Tx, terms: LeaseTerms, spec_ids: list[int]) -> Sight:
-    due = job_claims.anything_due(tx, spec_ids) if spec_ids else set[int]()
-    return Sight(tx.now_ms(), bool(jobs.overdue(tx, terms.grace_ms, limit=1)), due)
+    overdue = bool(jobs.overdue(tx, terms.grace_ms, limit=1))
+    return Sight(tx.now_ms(), overdue, job_claims.due(tx, spec_ids, WAKES_MAX))
 
 
 async def _expire_all(database: Database, terms: LeaseTerms, telemetry: Telemetry) -> None:
@@ -90,7 +94,7 @@ async def _catch_up(database: Database, terms: LeaseTerms, now_ms: int, last: Si
 
 
 def expire(tx: Tx, terms: LeaseTerms) -> list[str]:
-    """Move a batch of overdue jobs; tell what became of each: `asked`, `unconfirmed`, `lost` or `left`."""
+    """Move overdue jobs; tell what became of each: `asked`, `unconfirmed`, `lost`, `canceled` or `left`."""
     return [_expire_one(tx, row, terms) for row in jobs.overdue(tx, terms.grace_ms, BATCH)]
 
 
@@ -102,7 +106,14 @@ def _expire_one(tx: Tx, row: Row, terms: LeaseTerms) -> str:
         jobs.ask_to_stop(tx, row, verdict.fault)
         ending = "asked"
     else:
-        ending = "lost" if verdict.fault else "unconfirmed"
+        ending = _how(verdict)
         jobs.conclude(tx, row, verdict, ending)
     log.info("lease_expired", job=row["uuid"], attempt=row["attempt"], ending=ending)
     return ending
+
+
+def _how(verdict: Requeue | End) -> str:
+    """How an attempt ended that time has ended."""
+    if isinstance(verdict, End) and verdict.state is JobState.CANCELED:
+        return "canceled"
+    return "lost" if verdict.fault else "unconfirmed"

@@ -54,7 +54,8 @@ class Waiter:
 
     def wake(self, spec_id: int | None) -> None:
         """Let it look. `spec_id`: of the job it is woken for, None where it is woken for another reason."""
-        self.woken_by = spec_id
+        if spec_id is not None:
+            self.woken_by = spec_id
         self._end(woken=True)
 
     def leave(self) -> None:
@@ -137,6 +138,11 @@ class Waiters:
             self._looking.add(waiter)
             self._all_looked.clear()
             waiter.wake(spec_id)
+
+    def pass_on(self, waiter: Waiter, spec_id: int) -> None:
+        """It was woken for a job of this spec and may not take it: wake the next one in line."""
+        waiter.spec_ids -= {spec_id}
+        self.wake_one(spec_id)
 
     def has_looked(self, waiter: Waiter) -> None:
         """The job that it was woken for is on its way to it, or it sleeps again."""

@@ -42,14 +42,14 @@ def pass_gate(tx: Tx) -> None:
     tx.run("UPDATE queue_gate SET passes = passes + 1")
 
 
-def anything_due(tx: Tx, spec_ids: list[int]) -> set[int]:
-    """Those of the specs for which a job may be handed out now."""
-    rows = tx.all(
-        "SELECT DISTINCT spec_id FROM job WHERE state = 'pending' AND spec_id {any:specs} AND not_before_ms <= :now",
-        specs=spec_ids,
-        now=tx.now_ms(),
+def due(tx: Tx, spec_ids: Iterable[int], at_most: int) -> Counter[int]:
+    """How many jobs of each of the specs may be handed out now; counts no further than `at_most`."""
+    count = (
+        "SELECT COUNT(*) FROM (SELECT 1 FROM job WHERE state = 'pending' AND spec_id = :spec"
+        " AND not_before_ms <= :now LIMIT :most) AS due"
     )
-    return {row["spec_id"] for row in rows}
+    now_ms = tx.now_ms()
+    return Counter({spec: tx.value(count, spec=spec, now=now_ms, most=at_most) for spec in spec_ids})
 
 
 @dataclass(frozen=True, slots=True)

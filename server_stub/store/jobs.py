@@ -114,6 +114,17 @@ def renew(tx: Tx, beats: Sequence[Beat], lease_ms: int) -> dict[tuple[str, int, 
     return {(row["uuid"], row["runner_id"], row["attempt"]): row["cancel_ms"] for row in rows}
 
 
+def extend(tx: Tx, job: Row, lease_ms: int) -> None:
+    """Let a job's present lease end no sooner than so long from now."""
+    tx.run(
+        "UPDATE job SET lease_until_ms = :until WHERE id = :id AND attempt = :attempt AND lease_until_ms < :until"
+        f" AND state IN {within(LEASED)}",
+        until=tx.now_ms() + lease_ms,
+        id=job["id"],
+        attempt=job["attempt"],
+    )
+
+
 def _confirm(tx: Tx, uuids: Sequence[str], now_ms: int) -> None:
     """Note that those who claimed these jobs have begun."""
     if not uuids:

@@ -14,7 +14,7 @@ Member = tuple[Work, Future[Any]]
 
 
 def batches(group: list[Member]) -> list[list[Member]]:
-    """The calls of a group by what answers them, none of a caller twice; everything else by itself. In order."""
+    """The calls of a group by what answers them, none of a caller twice; everything else by itself."""
     found: list[list[Member]] = []
     filling: dict[Answer, dict[str | None, Member]] = {}
     for member in group:
