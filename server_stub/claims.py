@@ -12,7 +12,7 @@ from uuid import UUID
 from runner_protocol.jobs import ClaimedJob, RegistryAuth, Spec, Work
 from runner_protocol.messages import ClaimRequest
 from runner_protocol.states import JobState
-from server_stub.leases import LeaseTerms, Requeue, after_loss, after_return
+from server_stub.leases import End, LeaseTerms, Requeue, after_loss, after_return
 from server_stub.sessions import Rival, Session, meet
 from server_stub.store import job_claims, jobs, runners, specs
 from server_stub.store.runner_keys import authenticate_asker, authenticated_askers
@@ -86,6 +86,8 @@ class Arrival:
     changed: bool = False
     """Whether it says anything but what is written down."""
     claim: Claim | None = None
+    gave_back: Requeue | End | None = None
+    """What became of the attempt that it held, where it has forgotten that."""
     looked: bool = False
     """Whether it was looked for a job."""
 
@@ -133,7 +135,7 @@ def arrive(
     }
     found = dict(zip(lookers, _take(tx, list(lookers.values()), offer), strict=True))
     return [
-        replace(arrival, claim=found[number], looked=True)
+        replace(arrival, claim=found[number].claim, gave_back=found[number].gave_back, looked=True)
         if isinstance(arrival, Arrival) and number in found
         else arrival
         for number, arrival in enumerate(arrivals)
@@ -152,7 +154,10 @@ def look(tx: Tx, callers: Sequence[Caller], offer: Offer) -> list[Claim | Except
         if not isinstance(row, Exception) and not _overtaken(tx, row, caller)
     }
     found = dict(zip(lookers, _take(tx, list(lookers.values()), offer), strict=True))
-    return [row if isinstance(row, Exception) else found.get(number) for number, row in enumerate(rows)]
+    return [
+        row if isinstance(row, Exception) else found[number].claim if number in found else None
+        for number, row in enumerate(rows)
+    ]
 
 
 def _overtaken(tx: Tx, row: Row, caller: Caller) -> bool:
@@ -186,31 +191,38 @@ class _Looker:
         return self.asker.takes(blocked=self.blocked)
 
 
-def _take(tx: Tx, lookers: list[_Looker], offer: Offer) -> list[Claim | None]:
+@dataclass(slots=True)
+class _Found:
+    """What there is for a runner."""
+
+    claim: Claim | None = None
+    gave_back: Requeue | End | None = None
+
+
+def _take(tx: Tx, lookers: list[_Looker], offer: Offer) -> list[_Found]:
     """Settle what each runner held before, and hand it a job where there is one for it.
 
     A claim that this very process never confirmed is handed out again: its answer was lost on the way. Whatever else it
     held it has forgotten, and that goes back to the queue. A drained or blocked runner gets nothing new.
     """
-    claims = [_settle_held(tx, looker, offer.terms) for looker in lookers]
-    free = [number for number, looker in enumerate(lookers) if claims[number] is None and looker.takes]
+    found = [_settle_held(tx, looker, offer.terms) for looker in lookers]
+    free = [number for number, looker in enumerate(lookers) if found[number].claim is None and looker.takes]
     if free and offer.tiers:
         job_claims.pass_gate(tx)
     for turn in [[number] for number in free] if offer.tiers else [free]:
         for number, claim in zip(turn, _deal(tx, [lookers[number] for number in turn], offer), strict=True):
-            claims[number] = claim
-    return claims
+            found[number].claim = claim
+    return found
 
 
-def _settle_held(tx: Tx, looker: _Looker, terms: LeaseTerms) -> Claim | None:
+def _settle_held(tx: Tx, looker: _Looker, terms: LeaseTerms) -> _Found:
     asker = looker.asker
     held = None if asker.held_id is None else jobs.held_by(tx, asker.runner_id, asker.held_id)
     if held is None:
-        return None
+        return _Found()
     if held["state"] == JobState.CLAIMED and held["instance"] == (looker.instance and str(looker.instance)):
-        return _again(tx, held, terms)
-    _give_back(tx, held, looker.instance, terms)
-    return None
+        return _Found(_again(tx, held, terms))
+    return _Found(gave_back=_give_back(tx, held, looker.instance, terms))
 
 
 def _deal(tx: Tx, lookers: list[_Looker], offer: Offer) -> list[Claim | None]:
@@ -248,13 +260,13 @@ def _again(tx: Tx, held: Row, terms: LeaseTerms) -> Claim:
     return replace(_claim(tx, job, Work.model_validate_json(job["work"]), spec, terms), again=True)
 
 
-def _give_back(tx: Tx, held: Row, instance: UUID | None, terms: LeaseTerms) -> None:
-    if held["state"] == JobState.CLAIMED:
-        verdict = Requeue(None, tx.now_ms(), costs_an_attempt=False)
-        jobs.conclude(tx, held, verdict, "unconfirmed")
-        return
-    fault = after_return(same_process=held["instance"] == (instance and str(instance)))
-    jobs.conclude(tx, held, after_loss(jobs.held(held), fault, tx.now_ms(), terms), "lost")
+def _give_back(tx: Tx, held: Row, instance: UUID | None, terms: LeaseTerms) -> Requeue | End:
+    verdict: Requeue | End = Requeue(None, tx.now_ms(), costs_an_attempt=False)
+    if held["state"] != JobState.CLAIMED:
+        fault = after_return(same_process=held["instance"] == (instance and str(instance)))
+        verdict = after_loss(jobs.held(held), fault, tx.now_ms(), terms)
+    jobs.conclude(tx, held, verdict, "lost" if verdict.fault else "unconfirmed")
+    return verdict
 
 
 def _claim(tx: Tx, job: Row, work: Work, spec: Spec, terms: LeaseTerms) -> Claim:

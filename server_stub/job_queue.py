@@ -243,7 +243,11 @@ class JobQueue:
             self.telemetry.clones.inc()
             log.warning("clone_refused", runner=asker.slug, hostname=arrival.met.hostname)
             raise ConflictError(arrival.met.message, error_code="cloned_key")
-        if arrival.changed:
+        if arrival.gave_back:
+            self.telemetry.ended(arrival.gave_back)
+        if arrival.fresh:
+            self._seen.met(asker.runner_id)
+        elif arrival.changed:
             self._seen.told(asker.runner_id, arrival.met)
         else:
             self._seen.heard(asker.runner_id)

@@ -149,6 +149,14 @@ def _after_silence(held: Held, now_ms: int, terms: LeaseTerms) -> Requeue | End:
     return after_loss(held, Fault(kind=FaultClass.AGENT_LOST, stage=Stage.ITERATE, message=message), now_ms, terms)
 
 
+def after_removal(held: Held, now_ms: int) -> Requeue | End:
+    """What follows when the runner that holds a job is removed."""
+    if held.cancel_ms is not None:
+        return End(JobState.CANCELED, held.fault)
+    fault = Fault(kind=FaultClass.AGENT_STOPPED, stage=Stage.ITERATE, message="the runner was removed")
+    return Requeue(fault, now_ms, costs_an_attempt=False)
+
+
 def after_return(*, same_process: bool) -> Fault:
     """Why a runner that asks for work no longer does the job that it confirmed."""
     if same_process:

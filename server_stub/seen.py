@@ -25,6 +25,10 @@ class Seen:
         """It came, and said something new of itself."""
         self.unwritten[runner_id] = said
 
+    def met(self, runner_id: int) -> None:
+        """Another process of it came, and was written down at once: what the one before said is over."""
+        self.unwritten.pop(runner_id, None)
+
     def heard(self, *runner_ids: int) -> None:
         """They are there, as they were."""
         self._heard.update(runner_ids)

@@ -68,10 +68,12 @@ def _sight(tx: Tx, terms: LeaseTerms, spec_ids: list[int]) -> Sight:
 async def _expire_all(database: Database, terms: LeaseTerms, telemetry: Telemetry) -> None:
     full = True
     while full:
-        endings = await database.write(partial(expire, terms=terms))
-        full = len(endings) == BATCH
-        for ending in endings:
-            telemetry.expired.labels(ending).inc()
+        expired = await database.write(partial(expire, terms=terms))
+        full = len(expired) == BATCH
+        for one in expired:
+            telemetry.expired.labels(one.ending).inc()
+            if one.verdict:
+                telemetry.ended(one.verdict)
 
 
 async def _catch_up(database: Database, terms: LeaseTerms, now_ms: int, last: Sight | None, silence_ms: int) -> bool:
@@ -93,23 +95,33 @@ async def _catch_up(database: Database, terms: LeaseTerms, now_ms: int, last: Si
     return bool(moved or extended)
 
 
-def expire(tx: Tx, terms: LeaseTerms) -> list[str]:
-    """Move overdue jobs; tell what became of each: `asked`, `unconfirmed`, `lost`, `canceled` or `left`."""
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """What became of an overdue job."""
+
+    ending: str
+    """`asked`, `unconfirmed`, `lost`, `canceled` or `left`."""
+    verdict: Requeue | End | None = None
+    """Where its attempt has ended."""
+
+
+def expire(tx: Tx, terms: LeaseTerms) -> list[Expired]:
+    """Move a batch of overdue jobs."""
     return [_expire_one(tx, row, terms) for row in jobs.overdue(tx, terms.grace_ms, BATCH)]
 
 
-def _expire_one(tx: Tx, row: Row, terms: LeaseTerms) -> str:
+def _expire_one(tx: Tx, row: Row, terms: LeaseTerms) -> Expired:
     verdict = after_time(jobs.held(row), tx.now_ms(), terms)
     if verdict is None:
-        return "left"
+        return Expired("left")
     if isinstance(verdict, AskToStop):
         jobs.ask_to_stop(tx, row, verdict.fault)
-        ending = "asked"
+        expired = Expired("asked")
     else:
-        ending = _how(verdict)
-        jobs.conclude(tx, row, verdict, ending)
-    log.info("lease_expired", job=row["uuid"], attempt=row["attempt"], ending=ending)
-    return ending
+        expired = Expired(_how(verdict), verdict)
+        jobs.conclude(tx, row, verdict, expired.ending)
+    log.info("lease_expired", job=row["uuid"], attempt=row["attempt"], ending=expired.ending)
+    return expired
 
 
 def _how(verdict: Requeue | End) -> str:

@@ -11,6 +11,9 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from runner_protocol.states import JobState
+from server_stub.leases import End, Requeue
+
 # From a hand-over within milliseconds to a night in the queue.
 WAIT_S = (0.01, 0.05, 0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 24 * 3600)
 RUN_S = (1, 5, 15, 60, 180, 600, 1800, 3600, 4 * 3600, 12 * 3600, 24 * 3600)
@@ -56,6 +59,11 @@ class Telemetry:
             "bench_queue_oldest_seconds", "Age of the oldest waiting job.", ["spec"], registry=registry
         )
         self._runners = Gauge("bench_runners", "Runners by state.", ["state"], registry=registry)
+
+    def ended(self, verdict: Requeue | End) -> None:
+        """An attempt ended without a report."""
+        state = verdict.state if isinstance(verdict, End) else JobState.PENDING
+        self.attempts.labels(state, verdict.fault.kind if verdict.fault else "none").inc()
 
     def page(self, depths: Sequence[Mapping[str, Any]], states: Mapping[str, int], now_ms: int) -> bytes:
         """The text that Prometheus reads, with the queue and the runners as they are now."""

@@ -119,9 +119,9 @@ def resume_runner(name: Named, database: DatabaseOption = None, config: ConfigOp
 @runners.command("remove")
 def remove_runner(name: Named, database: DatabaseOption = None, config: ConfigOption = None) -> None:
     """Take it out for good: its keys are worthless at once, and what it runs is run elsewhere."""
-    from server_stub.store import runners as store
+    from server_stub.removing import remove
 
-    once(database, config, lambda tx: store.archive(tx, _find(tx, name)))
+    once(database, config, lambda tx: remove(tx, _find(tx, name)))
     print(f"{name} is removed")
 
 

@@ -12,6 +12,7 @@ from server_stub.entity_json import spec_json
 from server_stub.errors import NotFoundError
 from server_stub.job_json import runner_json, runner_state_json
 from server_stub.queries import Listing, MachineListing
+from server_stub.removing import let_go
 from server_stub.routes.caller import Caller
 from server_stub.routes.replies import answers, json_reply
 from server_stub.shapes import SpecJson
@@ -73,6 +74,8 @@ async def change_runner(
         admin_of(tx, caller)
         row = runners.find(tx, runner)
         runners.change(tx, row, body)
+        if body.archived:
+            let_go(tx, row)
         return _shown(tx, job_reads.runner(tx, row["id"]), request)
 
     return json_reply(await state_of(request).database.write(write))

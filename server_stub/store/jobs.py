@@ -343,6 +343,11 @@ def held_by(tx: Tx, runner_id: int, job_id: int) -> Row | None:
     )
 
 
+def held_by_runner(tx: Tx, runner_id: int) -> Row | None:
+    """The job that a runner holds."""
+    return tx.one(f"SELECT * FROM job WHERE runner_id = :runner AND state IN {within(LEASED)}", runner=runner_id)
+
+
 def overdue(tx: Tx, grace_ms: int, limit: int) -> list[Row]:
     """Leased jobs that time has done something to: silent, over their deadline, or asked to stop and deaf to it."""
     return tx.all(

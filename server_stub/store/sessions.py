@@ -27,8 +27,11 @@ def read_session(row: Row) -> Session:
 
 
 def write_sessions(tx: Tx, told: Iterable[tuple[int, Session]], heard: Iterable[int] = ()) -> None:
-    """Write down what some runners said, and that others were heard of, in a handful of statements."""
-    said_by = dict(told)
+    """Write down what some runners said, and that others were heard of, in a handful of statements.
+
+    What one has said is let go where a later word of it is written down: it may have gone to another server process.
+    """
+    said_by = _latest(tx, dict(told))
     rows = [_session_row(runner_id, said) for runner_id, said in said_by.items()]
     if rows:
         tx.run("DELETE FROM runner_session WHERE runner_id {any:ids}", ids=[row[0] for row in rows])
@@ -44,6 +47,14 @@ def write_sessions(tx: Tx, told: Iterable[tuple[int, Session]], heard: Iterable[
             now=tx.now_ms(),
             ids=ids,
         )
+
+
+def _latest(tx: Tx, told: dict[int, Session]) -> dict[int, Session]:
+    """Those that have said nothing since. What a clock that was ahead has written counts for nothing."""
+    sql = "SELECT runner_id, seen_ms FROM runner_session WHERE runner_id {any:ids} AND seen_ms <= :now"
+    rows = tx.all(sql, ids=list(told), now=tx.now_ms()) if told else []
+    later = {row["runner_id"] for row in rows if row["seen_ms"] > told[row["runner_id"]].seen_ms}
+    return {runner_id: said for runner_id, said in told.items() if runner_id not in later}
 
 
 def note_rival(tx: Tx, runner_id: int, rival: Rival) -> None:

@@ -4,12 +4,15 @@ import contextlib
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from uuid import UUID
 
 import httpx
 import pytest
 from postgresql_server import PostgresServer
+from queue_world import World, new_project, new_spec
 
 from server_stub.app import create_app
+from server_stub.job_queue import JobQueue
 from server_stub.settings import Settings
 from server_stub.store.database import Database
 
@@ -83,3 +86,19 @@ async def api(database: Database) -> AsyncIterator[httpx.AsyncClient]:
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
             yield client
+
+
+@pytest.fixture
+async def world(database: Database) -> AsyncIterator[World]:
+    spec = await database.write(new_spec)
+    project = await database.write(new_project)
+    completed: list[UUID] = []
+
+    async def on_completed(job: UUID) -> None:
+        completed.append(job)
+
+    queue = JobQueue(database, Settings(sweep_s=0.05, seen_flush_s=0.2), on_completed)
+    async with queue.running():
+        world = World(database, queue, spec, project, completed)
+        await world.until(lambda: queue.swept is not None)  # It would give time to the leases that tests take away.
+        yield world

@@ -1,20 +1,18 @@
 """The queue on both databases: claims, leases, reports, cancels and what happens beside them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 import pytest
-from queue_world import Runner, asking, identity, new_job, new_project, new_runner, new_spec
+from queue_world import Runner, World, asking, done, eventually, identity, new_project, new_spec, nobody
 
 from runner_protocol.jobs import ClaimedJob, RegistryAuth
-from runner_protocol.messages import ClaimRequest, Heartbeat, Progress, ReportEnvelope
+from runner_protocol.messages import ReportEnvelope
 from runner_protocol.problems import Stale
-from runner_protocol.results import CapturedText, Fault, FaultClass, IterationRecord, Outcome, RunReport, Stage
+from runner_protocol.results import Fault, FaultClass, Outcome, Stage
 from runner_protocol.states import JobState
 from server_stub.canceling import cancel
 from server_stub.departure import Departure
@@ -23,115 +21,10 @@ from server_stub.job_queue import JobQueue
 from server_stub.settings import Settings
 from server_stub.store import job_reads, jobs, outputs, runners
 from server_stub.store.database import Database
-from server_stub.store.tx import Row, Tx
+from server_stub.store.tx import Tx
 
 pytestmark = pytest.mark.anyio
 T = TypeVar("T")
-
-BEAT = Progress(stage=Stage.PULL, fraction=0.5)
-
-
-@dataclass
-class World:
-    """A queue on a real database, one spec, one project, and what was given to be parsed."""
-
-    database: Database
-    queue: JobQueue
-    spec: int
-    project: tuple[int, int]
-    completed: list[UUID] = field(default_factory=list)
-
-    async def runner(self, name: str = "rack 1", *specs: int) -> Runner:
-        return await self.database.write(partial(_runner, name=name, specs=specs or (self.spec,)))
-
-    async def job(self, **members: Any) -> UUID:
-        spec_id = members.pop("spec_id", self.spec)
-        project = members.pop("project", self.project)
-        return await self.database.write(lambda tx: new_job(tx, project, spec_id, **members))
-
-    async def claim(self, runner: Runner, body: ClaimRequest | None = None) -> ClaimedJob | None:
-        return await self.claim_as(runner.slug, runner.key, body)
-
-    async def claim_as(
-        self, named: str, key: str | None, body: ClaimRequest | None = None, departure: Departure | None = None
-    ) -> ClaimedJob | None:
-        return await self.queue.wait(await self.queue.arrive(named, key, body or asking()), departure or Departure())
-
-    async def claimed(self, runner: Runner, body: ClaimRequest | None = None) -> ClaimedJob:
-        job = await self.claim(runner, body)
-        assert job is not None
-        return job
-
-    async def beat(self, runner: Runner, job: ClaimedJob) -> bool:
-        body = Heartbeat(attempt=job.attempt, progress=BEAT)
-        return (await self.queue.beat(runner.slug, runner.key, job.job, body)).cancel
-
-    async def report(self, runner: Runner, report: RunReport) -> JobState:
-        envelope = ReportEnvelope(attempt=report.attempt, report=report)
-        return (await self.queue.report(runner.slug, runner.key, report.job, envelope)).state
-
-    async def row(self, job: UUID) -> Row:
-        row = await self.database.read(partial(jobs.by_uuid, uuid=job))
-        assert row is not None
-        return row
-
-    async def state(self, job: UUID) -> JobState:
-        return JobState((await self.row(job))["state"])
-
-    async def later(self, job: UUID, **columns: int) -> None:
-        """Move moments of a job into the past, by so many milliseconds."""
-        sets = ", ".join(f"{name} = {name} - {ms}" for name, ms in columns.items())
-        await self.database.write(lambda tx: tx.run(f"UPDATE job SET {sets} WHERE uuid = :job", job=str(job)))
-
-    async def until(self, check: Callable[[], bool]) -> None:
-        async def probe() -> bool:
-            return check()
-
-        await eventually(probe)
-
-    async def stale(self, call: Any) -> Stale | None:
-        with pytest.raises(ConflictError) as refused:
-            await call
-        return refused.value.stale
-
-
-async def eventually(probe: Callable[[], Awaitable[bool]]) -> None:
-    """Ask again until it is so; what takes longer than half a minute never will be."""
-    async with asyncio.timeout(30):
-        while True:
-            if await probe():
-                return
-            await asyncio.sleep(0.01)
-
-
-def _runner(tx: Tx, name: str, specs: tuple[int, ...]) -> Runner:
-    return new_runner(tx, name, *specs)
-
-
-async def nobody(_job: UUID) -> None:
-    """Parses nothing."""
-
-
-def done(job: ClaimedJob, outcome: Outcome = Outcome.COMPLETED, why: FaultClass | None = None) -> RunReport:
-    fault = Fault(kind=why, stage=Stage.ITERATE, message="so it is") if why else None
-    printed = IterationRecord(number=0, exit_code=0, stdout=CapturedText(text="{}"))
-    return RunReport(job=job.job, attempt=job.attempt, outcome=outcome, fault=fault, iterations=[printed])
-
-
-@pytest.fixture
-async def world(database: Database) -> AsyncIterator[World]:
-    spec = await database.write(new_spec)
-    project = await database.write(new_project)
-    completed: list[UUID] = []
-
-    async def on_completed(job: UUID) -> None:
-        completed.append(job)
-
-    queue = JobQueue(database, Settings(sweep_s=0.05, seen_flush_s=0.2), on_completed)
-    async with queue.running():
-        world = World(database, queue, spec, project, completed)
-        await world.until(lambda: queue.swept is not None)  # It would give time to the leases that tests take away.
-        yield world
 
 
 async def test_jobs_of_a_clock_that_was_ahead_are_brought_back_when_a_server_starts(world: World) -> None:

@@ -122,6 +122,24 @@ async def test_changing_a_runner_wakes_its_poll_alone_and_counts_for_no_job() ->
         assert not other.armed
 
 
+async def test_who_is_woken_for_a_job_and_for_a_change_still_looks_for_the_job() -> None:
+    waiters = Waiters()
+    with waiters.parked(1) as waiter:
+        waiters.arm(waiter, SPEC)
+        waiters.wake_one(1)
+        waiters.wake_runner(1)
+        assert waiter.woken_by == 1
+
+
+async def test_who_may_not_take_a_job_passes_its_wake_on_and_does_not_wake_itself() -> None:
+    waiters = Waiters()
+    with waiters.parked(1) as barred, waiters.parked(2) as other:
+        waiters.arm(barred, SPEC)
+        waiters.arm(other, SPEC)
+        waiters.pass_on(barred, 1)
+        assert (barred.armed, other.woken_by) == (True, 1)
+
+
 async def test_what_can_wait_lets_those_go_first_that_were_woken_for_a_job(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("server_stub.waiters.LOOK_S_MAX", 60)
     waiters = Waiters()
