@@ -85,8 +85,30 @@ def test_runners_are_drained_resumed_and_removed(stub: Stub) -> None:
     assert stub.run("runner", "remove", "rack-1").exit_code == 0
     assert stub.json("runner", "list") == []
     assert [one["state"] for one in stub.json("runner", "list", "--removed")] == ["removed"]
-    rotated = stub.run("runner", "rotate-key", "rack-1")
-    assert (rotated.exit_code, rotated.stderr) == (4, "server-stub: runner rack-1 is archived\n")
+
+
+@pytest.mark.parametrize("words", ["drain", "resume", "remove", "rotate-key", "allow small", "deny small"])
+def test_a_removed_runner_is_not_steered(stub: Stub, words: str) -> None:
+    stub.fleet()
+    stub.run("runner", "remove", "rack-1")
+    verb, *spec = words.split()
+    done = stub.run("runner", verb, "rack-1", *spec)
+    assert (done.exit_code, done.stdout) == (4, "")
+    assert done.stderr == "server-stub: runner rack-1 is archived\n"
+
+
+def test_a_name_means_the_living_runner_before_the_removed_one_that_has_it_as_its_slug(stub: Stub) -> None:
+    old = stub.json("runner", "create", "r1")
+    stub.run("runner", "remove", "r1")
+    assert stub.json("runner", "show", "r1")["state"] == "removed"
+    new = stub.json("runner", "create", "r1")
+    assert stub.run("runner", "drain", "r1").exit_code == 0
+    shown = [stub.json("runner", "show", named) for named in ("r1", new["slug"], old["uuid"])]
+    assert [(one["uuid"], one["state"]) for one in shown] == [
+        (new["uuid"], "drained"),
+        (new["uuid"], "drained"),
+        (old["uuid"], "removed"),
+    ]
 
 
 def test_a_key_is_rotated_with_an_overlap(stub: Stub) -> None:
