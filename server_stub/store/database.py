@@ -164,4 +164,4 @@ def _engine(url: str) -> Any:
         from server_stub.store.postgresql import PostgresEngine
 
         return PostgresEngine(url)
-    raise BadRequestError(f"database: {url!r} is neither sqlite:///FILE nor postgresql://…")
+    raise BadRequestError("database: the URL is neither sqlite:///FILE nor postgresql://…")  # It may hold a password.
