@@ -1,5 +1,6 @@
 """`runner …` and `spec …`: who takes jobs, and the classes of machine."""
 
+import shlex
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,7 @@ from server_stub.commands.context import (
     exit_codes,
     fail,
     once,
+    server_url,
     settings_for,
 )
 from server_stub.commands.printing import ago, show_one, show_rows
@@ -27,13 +29,14 @@ specs = typer.Typer(no_args_is_help=True, help="Specs: the classes of machine th
 Named = Annotated[str, typer.Argument(metavar="RUNNER", help="Its name, slug or UUID.")]
 SpecOption = Annotated[list[str] | None, typer.Option("--spec", help="A spec that it takes jobs of; may be repeated.")]
 KEY_FILE = "runner.key"
+LOCAL = "http://localhost:61016"
 
 
 @runners.command("create")
 def create_runner(
     name: str,
     spec: SpecOption = None,
-    server: Annotated[str, typer.Option(help="How the runner's host reaches the server.")] = "http://localhost:61016",
+    server: Annotated[str, typer.Option(callback=server_url, help="How the runner's host reaches the server.")] = LOCAL,
     as_json: JsonOption = False,
     database: DatabaseOption = None,
     config: ConfigOption = None,
@@ -53,7 +56,10 @@ def create_runner(
     print("\nThe key is not shown again. On the host, as root:\n")
     # The key goes through a file: arguments are seen by every process of the host.
     keep = f"(umask 077 && echo {made['key']} > {KEY_FILE})"
-    print(f"  {keep} && runner-agent install --server {server} --runner {made['slug']} --key-file {KEY_FILE}")
+    named = f"--server {shlex.quote(server)} --runner {made['slug']}"
+    print(f"  {keep} && runner-agent install {named} --key-file {KEY_FILE}")
+    if server == LOCAL:
+        print(f"\nOn another host than this one, {LOCAL} is not the server: say --server with the URL that it reaches.")
 
 
 @runners.command("list")

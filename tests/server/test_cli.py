@@ -75,6 +75,32 @@ def test_a_runner_is_made_with_a_key_that_is_shown_once(stub: Stub) -> None:
 def test_the_join_command_is_printed_for_a_person(stub: Stub) -> None:
     done = stub.run("runner", "create", "Rack 1", "--server", "https://bench.example")
     assert "runner-agent install --server https://bench.example --runner rack-1 --key-file runner.key" in done.stdout
+    assert "another host" not in done.stdout
+
+
+def test_the_join_command_says_that_localhost_is_no_address_for_other_hosts(stub: Stub) -> None:
+    assert "On another host than this one" in stub.run("runner", "create", "Rack 1").stdout
+
+
+def test_the_join_command_runs_nothing_that_stands_in_its_url(stub: Stub) -> None:
+    done = stub.run("runner", "create", "Rack 1", "--server", "https://bench.example/a;reboot")
+    assert "--server 'https://bench.example/a;reboot' --runner" in done.stdout
+    assert stub.run("runner", "create", "Rack 2", "--server", "bench.example; reboot").exit_code == 2
+
+
+def test_what_steers_a_terminal_or_ends_a_cell_is_not_printed_but_kept_in_json(stub: Stub) -> None:
+    stub.fleet()
+    reason = "disk\tfull\n\x1b[2J\x9b31m"
+    assert stub.run("runner", "drain", "rack-1", "--reason", reason).exit_code == 0
+    lines = stub.run("runner", "list").stdout.splitlines()
+    assert [line.split("\t")[-1] for line in lines] == ["NOTE", "disk full  [2J 31m"]
+    assert "disk full  [2J 31m" in stub.run("runner", "show", "rack-1").stdout
+    assert stub.json("runner", "list")[0]["note"] == reason
+
+
+def test_a_state_that_no_job_can_have_is_wrong_usage(stub: Stub) -> None:
+    done = stub.run("job", "list", "--state", "bogus")
+    assert (done.exit_code, done.stdout) == (2, "")
 
 
 def test_runners_are_drained_resumed_and_removed(stub: Stub) -> None:
