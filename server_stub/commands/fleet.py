@@ -54,10 +54,8 @@ def create_runner(
         return
     show_one(made, as_json=False)
     print("\nThe key is not shown again. On the host, as root:\n")
-    # The key goes through a file: arguments are seen by every process of the host.
-    keep = f"(umask 077 && echo {made['key']} > {KEY_FILE})"
     named = f"--server {shlex.quote(server)} --runner {made['slug']}"
-    print(f"  {keep} && runner-agent install {named} --key-file {KEY_FILE}")
+    print(f"  {_keep(made['key'])} && runner-agent install {named} --key-file {KEY_FILE}")
     if server == LOCAL:
         print(f"\nOn another host than this one, {LOCAL} is not the server: say --server with the URL that it reaches.")
 
@@ -96,7 +94,11 @@ def rotate_key(
 ) -> None:
     """Make a new key. The old one stays valid for a day (setting `key_overlap_s`), so that nothing stops."""
     overlap_ms = 0 if now else round(settings_for(database, config).key_overlap_s * 1000)
-    show_one(once(database, config, partial(_rotate, named=name, overlap_ms=overlap_ms)), as_json=as_json)
+    made = once(database, config, partial(_rotate, named=name, overlap_ms=overlap_ms))
+    show_one(made, as_json=as_json)
+    if not as_json:
+        print("\nThe key is not shown again. On the host, as root; the agent restarts once its job has ended:\n")
+        print(f"  {_keep(made['key'])} && runner-agent install --key-file {KEY_FILE}")
 
 
 @runners.command("drain")
@@ -200,6 +202,11 @@ def _spec_body(given: dict[str, Any]) -> "NewSpec":
         except ValidationError as error:
             raise BadRequestError(problem_of(error)) from error
     raise typer.Exit(Exit.REFUSED)
+
+
+def _keep(key: str) -> str:
+    """The key goes through a file: arguments are seen by every process of the host."""
+    return f"(umask 077 && echo {key} > {KEY_FILE})"
 
 
 def _find(tx: "Tx", named: str) -> "Row":

@@ -146,6 +146,14 @@ def test_a_key_is_rotated_with_an_overlap(stub: Stub) -> None:
     assert stub.json("runner", "rotate-key", "rack-1", "--now")["uuid"] == made["uuid"]
 
 
+def test_a_new_key_comes_with_the_line_that_brings_it_to_its_host(stub: Stub) -> None:
+    stub.fleet()
+    printed = stub.run("runner", "rotate-key", "rack-1").stdout
+    (key,) = set(re.findall(r"bencher_runner_\w+", printed))
+    line = f"(umask 077 && echo {key} > runner.key) && runner-agent install --key-file runner.key"
+    assert printed.splitlines()[-1] == f"  {line}"
+
+
 def test_jobs_and_the_queue_are_shown_canceled_and_retried(stub: Stub) -> None:
     stub.fleet()
     uuid = stub.job()
