@@ -57,9 +57,9 @@ def cancel_job(job: Job, database: DatabaseOption = None, config: ConfigOption =
 
 @jobs.command("retry")
 def retry_job(job: Job, database: DatabaseOption = None, config: ConfigOption = None) -> None:
-    """Queue a failed or canceled job again, as if it were new."""
+    """Queue a failed or canceled job again. Registry credentials end with a job: a private image is submitted anew."""
     once(database, config, partial(_retry, uuid=job))
-    print(f"{job} waits again")
+    print(f"{job} waits again, without registry credentials: they end with a job, and a private image needs a new one")
 
 
 def show_queue(as_json: JsonOption = False, database: DatabaseOption = None, config: ConfigOption = None) -> None:
