@@ -278,6 +278,16 @@ def test_a_wrong_setting_is_named_with_its_file(tmp_path: Path, content: str, me
     assert (done.exit_code, message.format(file=file) in done.stderr) == (78, True)
 
 
+def test_the_page_lists_every_event_that_the_server_logs() -> None:
+    root = Path(__file__).parents[2]
+    logged = re.compile(r"""\.(?:info|warning|error|exception|log)\(\s*(?:record\.levelno, )?"([a-z_]+)"[,)]""")
+    events = {name for file in (root / "server_stub").rglob("*.py") for name in logged.findall(file.read_text())}
+    page = (root / "docs/operations.md").read_text()
+    listed = re.search(r"The server's are (.+?)\.\n", page, re.DOTALL)
+    assert listed is not None
+    assert set(re.findall(r"`(\w+)`", listed[1])) - {"ending"} == events
+
+
 def test_a_wrong_setting_is_named_with_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     done = CliRunner().invoke(app, ["queue"], env={"SERVER_STUB_LEASE_S": "-1"})
     assert (done.exit_code, "environment variable SERVER_STUB_LEASE_S: " in done.stderr) == (78, True)
