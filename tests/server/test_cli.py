@@ -198,14 +198,15 @@ def test_what_is_refused_says_so_in_one_line(stub: Stub, arguments: tuple[str, .
 @pytest.mark.parametrize(
     ("url", "code", "message"),
     [
-        ("mysql://u:secret@h/x", 1, "database: the URL is neither sqlite:///FILE nor postgresql://…"),
+        ("mysql://u:secret@h/x", 1, "database: mysql://… is neither sqlite:///FILE nor postgresql://…"),
+        ("mysql:u:secret@h/x", 1, "database: the URL is neither sqlite:///FILE nor postgresql://…"),
         ("postgresql://u:se%cret@h/x", 1, "database: postgresql://… is no URL of PostgreSQL's"),
         ("postgresql://u:secret@[::1/x", 1, "database: postgresql://… is no URL of PostgreSQL's"),
         ("sqlite:///{tmp}/text.db", 69, "the database {tmp}/text.db cannot be opened: file is not a database"),
         # As closed to root as a directory of another user's is to anybody else.
         ("sqlite:///{tmp}/{long}/x.db", 69, "the database {tmp}/{long}/x.db cannot be opened: File name too long"),
     ],
-    ids=["another kind", "percent sign", "bracket", "text", "directory"],
+    ids=["another kind", "no kind", "percent sign", "bracket", "text", "directory"],
 )
 def test_a_database_that_cannot_be_opened_is_told_in_one_line_without_its_password(
     tmp_path: Path, url: str, code: int, message: str, create: bool
