@@ -4,6 +4,7 @@
 5 the job failed · 6 the job is canceled · 69 the server or the database cannot be reached · 78 a setting is wrong
 """
 
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,6 +25,8 @@ DatabaseOption = Annotated[
     str | None, typer.Option("--database", help="`sqlite:///FILE` or `postgresql://…`. Default: as the settings say.")
 ]
 ConfigOption = Annotated[Path | None, typer.Option("--config", help="TOML file with settings.")]
+SERVER_URL = re.compile(r"https?://[^/\s?#]+(/[^\s?#]*)?")
+"""What an agent's setting `server` takes."""
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 
@@ -59,6 +62,19 @@ def fail(message: str, code: Exit) -> NoReturn:
     raise typer.Exit(code)
 
 
+def server_url(given: str) -> str:
+    """Check an option that says where a server answers; what is no URL of one is wrong usage."""
+    import httpx
+
+    if not SERVER_URL.fullmatch(given):
+        raise typer.BadParameter("has to be http://HOST or https://HOST, with a port or a path where needed")
+    try:
+        httpx.URL(given)
+    except httpx.InvalidURL as error:
+        raise typer.BadParameter(str(error)) from error
+    return given.rstrip("/")
+
+
 def settings_for(database: str | None, config: Path | None, **overrides: object) -> "Settings":
     """Read the settings; a wrong one ends the program with `Exit.CONFIG`."""
     from server_stub.errors import ApiError
@@ -70,6 +86,14 @@ def settings_for(database: str | None, config: Path | None, **overrides: object)
         fail(error.message, Exit.CONFIG)
 
 
+def is_there(file: str) -> bool:
+    """Whether there is such a database file; where it cannot be told, the program ends."""
+    try:
+        return Path(file).exists()
+    except OSError as error:  # Such as a directory that is closed to this user.
+        return fail(f"the database {file} cannot be opened: {error.strerror}", Exit.UNAVAILABLE)
+
+
 @contextmanager
 def open_database(database: str | None, config: Path | None, *, create: bool = False) -> Iterator["Database"]:
     """Open the database for one verb. A SQLite file that is not there is only made where `create` says so."""
@@ -77,7 +101,7 @@ def open_database(database: str | None, config: Path | None, *, create: bool = F
 
     url = settings_for(database, config).database
     file = url.removeprefix("sqlite:///")
-    if file != url and not create and not Path(file).exists():
+    if file != url and not create and not is_there(file):
         fail(f"there is no database {file}; `server-stub serve` and `runner create` make one", Exit.NOT_FOUND)
     with exit_codes():
         opened = Database.open(url)

@@ -1,5 +1,6 @@
 """`runner …` and `spec …`: who takes jobs, and the classes of machine."""
 
+import shlex
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,7 @@ from server_stub.commands.context import (
     exit_codes,
     fail,
     once,
+    server_url,
     settings_for,
 )
 from server_stub.commands.printing import ago, show_one, show_rows
@@ -27,13 +29,14 @@ specs = typer.Typer(no_args_is_help=True, help="Specs: the classes of machine th
 Named = Annotated[str, typer.Argument(metavar="RUNNER", help="Its name, slug or UUID.")]
 SpecOption = Annotated[list[str] | None, typer.Option("--spec", help="A spec that it takes jobs of; may be repeated.")]
 KEY_FILE = "runner.key"
+LOCAL = "http://localhost:61016"
 
 
 @runners.command("create")
 def create_runner(
     name: str,
     spec: SpecOption = None,
-    server: Annotated[str, typer.Option(help="How the runner's host reaches the server.")] = "http://localhost:61016",
+    server: Annotated[str, typer.Option(callback=server_url, help="How the runner's host reaches the server.")] = LOCAL,
     as_json: JsonOption = False,
     database: DatabaseOption = None,
     config: ConfigOption = None,
@@ -51,9 +54,10 @@ def create_runner(
         return
     show_one(made, as_json=False)
     print("\nThe key is not shown again. On the host, as root:\n")
-    # The key goes through a file: arguments are seen by every process of the host.
-    keep = f"(umask 077 && echo {made['key']} > {KEY_FILE})"
-    print(f"  {keep} && runner-agent install --server {server} --runner {made['slug']} --key-file {KEY_FILE}")
+    named = f"--server {shlex.quote(server)} --runner {made['slug']}"
+    print(f"  {_keep(made['key'])} && runner-agent install {named} --key-file {KEY_FILE}")
+    if server == LOCAL:
+        print(f"\nOn another host than this one, {LOCAL} is not the server: say --server with the URL that it reaches.")
 
 
 @runners.command("list")
@@ -90,7 +94,11 @@ def rotate_key(
 ) -> None:
     """Make a new key. The old one stays valid for a day (setting `key_overlap_s`), so that nothing stops."""
     overlap_ms = 0 if now else round(settings_for(database, config).key_overlap_s * 1000)
-    show_one(once(database, config, partial(_rotate, named=name, overlap_ms=overlap_ms)), as_json=as_json)
+    made = once(database, config, partial(_rotate, named=name, overlap_ms=overlap_ms))
+    show_one(made, as_json=as_json)
+    if not as_json:
+        print("\nThe key is not shown again. On the host, as root; the agent restarts once its job has ended:\n")
+        print(f"  {_keep(made['key'])} && runner-agent install --key-file {KEY_FILE}")
 
 
 @runners.command("drain")
@@ -194,6 +202,11 @@ def _spec_body(given: dict[str, Any]) -> "NewSpec":
         except ValidationError as error:
             raise BadRequestError(problem_of(error)) from error
     raise typer.Exit(Exit.REFUSED)
+
+
+def _keep(key: str) -> str:
+    """The key goes through a file: arguments are seen by every process of the host."""
+    return f"(umask 077 && echo {key} > {KEY_FILE})"
 
 
 def _find(tx: "Tx", named: str) -> "Row":

@@ -1,10 +1,14 @@
 """How verbs print: a table on a terminal, tab-separated lines into a pipe, JSON where it is asked for."""
 
 import json
+import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+"""What would end a cell or a line, or steer the terminal: agents and jobs say what some cells show."""
 
 
 def show_rows(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], *, as_json: bool) -> None:
@@ -42,7 +46,7 @@ def text_of(value: Any) -> str:
         case dict():
             return " ".join(f"{name}={text_of(each)}" for name, each in value.items() if each is not None)
         case _:
-            return str(value)
+            return CONTROL.sub(" ", str(value))
 
 
 def ago(ms: int | None) -> str | None:

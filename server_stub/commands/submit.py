@@ -14,10 +14,12 @@ from typing import Annotated, Any, Self
 
 import typer
 
-from server_stub.commands.context import Exit, JsonOption, fail
+from server_stub.commands.context import Exit, JsonOption, fail, server_url
 
 TOKEN_VARIABLE = "SERVER_STUB_TOKEN"  # noqa: S105  The variable's name, not a token.
 POLL_S = 1.0
+TRIES = 60
+"""How often a server that is away is asked again: nine minutes long."""
 ENDED = {"processed": 0, "failed": Exit.JOB_FAILED, "canceled": Exit.JOB_CANCELED}
 
 
@@ -42,9 +44,10 @@ def submit(  # noqa: PLR0917  Every option of the verb is a parameter; typer pas
     build_time: Annotated[bool, typer.Option("--build-time", help="Measure the command's wall time too.")] = False,
     allow_failure: Annotated[bool, typer.Option("--allow-failure", help="Go on after a failed iteration.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Follow the job and print its report.")] = False,
-    server: Annotated[str, typer.Option(help="URL of the API server.")] = "http://localhost:61016",
+    server: Annotated[str, typer.Option(callback=server_url, help="URL of the API server.")] = "http://localhost:61016",
     token_file: Annotated[
-        Path | None, typer.Option(exists=True, help=f"File with an API token or key. Default: ${TOKEN_VARIABLE}.")
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help=f"File with an API token or key. Default: ${TOKEN_VARIABLE}."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -113,7 +116,7 @@ class Api:
 
     def get(self, path: str) -> Any:
         """Read; asked again while the server is away: what it runs goes on without it."""
-        for tried in range(60):
+        for tried in range(TRIES):
             try:
                 answer = self._client.get(path)
             except self._unreachable as error:
@@ -121,7 +124,7 @@ class Api:
             else:
                 if answer.status_code < 500:
                     return self._content(answer)
-                last = str(answer.json().get("message", answer.text))
+                last = _message(answer)
             time.sleep(min(POLL_S * (tried + 1), 10))
         return fail(last, Exit.UNAVAILABLE)
 
@@ -134,15 +137,23 @@ class Api:
 
     def _content(self, answer: Any) -> Any:
         if answer.is_success:
-            return answer.json()
-        try:
-            message = answer.json()["message"]
-        except (ValueError, KeyError, TypeError):
-            message = f"{answer.status_code} {answer.text[:200]}"
+            try:
+                return answer.json()
+            except ValueError:
+                return fail(f"{answer.url} answers something else than our API", Exit.UNAVAILABLE)
         codes = {404: Exit.NOT_FOUND, 409: Exit.CONFLICT}
         return fail(
-            message, Exit.UNAVAILABLE if answer.is_server_error else codes.get(answer.status_code, Exit.REFUSED)
+            _message(answer),
+            Exit.UNAVAILABLE if answer.is_server_error else codes.get(answer.status_code, Exit.REFUSED),
         )
+
+
+def _message(answer: Any) -> str:
+    """What a refusal says. A proxy's is HTML, of which the status tells enough."""
+    try:
+        return str(answer.json()["message"])
+    except (ValueError, KeyError, TypeError):
+        return f"{answer.url} answers {answer.status_code} {answer.reason_phrase}"
 
 
 def follow(api: Api, report: dict[str, Any], *, quiet: bool) -> dict[str, Any]:
@@ -238,7 +249,13 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _token(file: Path | None) -> str | None:
-    return file.read_text(encoding="utf-8").strip() if file else os.environ.get(TOKEN_VARIABLE)
+    try:
+        token = (file.read_text(encoding="ascii") if file else os.environ.get(TOKEN_VARIABLE, "")).strip()
+    except (OSError, UnicodeDecodeError) as error:
+        return fail(f"--token-file: {file} cannot be read: {error}", Exit.REFUSED)
+    if not re.fullmatch(r"[!-~]*", token):
+        return fail(f"{file or TOKEN_VARIABLE} holds something else than one token", Exit.REFUSED)
+    return token or None
 
 
 def _git(*arguments: str) -> str | None:

@@ -11,6 +11,7 @@ from server_stub.commands.context import (
     Exit,
     exit_codes,
     fail,
+    is_there,
     open_database,
     settings_for,
 )
@@ -38,10 +39,14 @@ def backup(
     config: ConfigOption = None,
 ) -> None:
     """Copy a live SQLite database into a file. The server may go on; PostgreSQL has `pg_dump`."""
-    if file.exists():
-        fail(f"{file} exists", Exit.CONFLICT)
     # Beside its place and then renamed: a copy that was cut short never has the name of a whole one.
     partial = file.with_name(f"{file.name}.partial")
+    try:
+        if file.exists():
+            fail(f"{file} exists", Exit.CONFLICT)
+        partial.touch()
+    except OSError as error:
+        fail(f"{partial} cannot be written: {error.strerror}", Exit.REFUSED)
     with open_database(database, config) as opened:
         opened.backup(partial)
     partial.rename(file)
@@ -61,7 +66,7 @@ def restore(
     if not url.startswith(SQLITE):
         fail("restore: only of SQLite; PostgreSQL has `psql` and `pg_restore`", Exit.REFUSED)
     target = Path(url.removeprefix(SQLITE))
-    if target.exists() and not force:
+    if is_there(str(target)) and not force:
         fail(f"{target} exists; --force replaces it", Exit.CONFLICT)
     with exit_codes():
         put_in_place(file, target)

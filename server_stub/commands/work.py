@@ -6,6 +6,7 @@ from uuid import UUID
 
 import typer
 
+from runner_protocol.states import JobState
 from server_stub.commands.context import ConfigOption, DatabaseOption, JsonOption, once, settings_for
 from server_stub.commands.printing import ago, show_one, show_rows
 
@@ -20,7 +21,7 @@ Job = Annotated[UUID, typer.Argument(metavar="JOB", help="Its UUID.")]
 
 @jobs.command("list")
 def list_jobs(
-    state: Annotated[list[str] | None, typer.Option(help="Only jobs in this state; may be repeated.")] = None,
+    state: Annotated[list[JobState] | None, typer.Option(help="Only jobs in this state; may be repeated.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many, the newest first.")] = 50,
     as_json: JsonOption = False,
     database: DatabaseOption = None,
@@ -56,9 +57,9 @@ def cancel_job(job: Job, database: DatabaseOption = None, config: ConfigOption =
 
 @jobs.command("retry")
 def retry_job(job: Job, database: DatabaseOption = None, config: ConfigOption = None) -> None:
-    """Queue a failed or canceled job again, as if it were new."""
+    """Queue a failed or canceled job again. Registry credentials end with a job: a private image is submitted anew."""
     once(database, config, partial(_retry, uuid=job))
-    print(f"{job} waits again")
+    print(f"{job} waits again, without registry credentials: they end with a job, and a private image needs a new one")
 
 
 def show_queue(as_json: JsonOption = False, database: DatabaseOption = None, config: ConfigOption = None) -> None:
@@ -69,7 +70,7 @@ def show_queue(as_json: JsonOption = False, database: DatabaseOption = None, con
     show_rows(rows, columns, as_json=as_json)
 
 
-def _list(tx: "Tx", states: list[str] | None, limit: int) -> list[dict[str, Any]]:
+def _list(tx: "Tx", states: list[JobState] | None, limit: int) -> list[dict[str, Any]]:
     from server_stub.job_json import job_json
     from server_stub.store import job_reads
     from server_stub.store.paging import Page

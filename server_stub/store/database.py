@@ -157,11 +157,12 @@ def _hand_over(done: Future[T], *, loop: asyncio.AbstractEventLoop, answer: asyn
 
 
 def _engine(url: str) -> Any:
-    scheme, _, rest = url.partition("://")
+    scheme, separator, rest = url.partition("://")
     if scheme == "sqlite" and rest.startswith("/") and len(rest) > 1:
         return SqliteEngine(rest.removeprefix("/"))
     if scheme in ("postgresql", "postgres"):
         from server_stub.store.postgresql import PostgresEngine
 
         return PostgresEngine(url)
-    raise BadRequestError(f"database: {url!r} is neither sqlite:///FILE nor postgresql://…")
+    named = f"{scheme}://…" if separator else "the URL"  # What follows may hold a password.
+    raise BadRequestError(f"database: {named} is neither sqlite:///FILE nor postgresql://…")

@@ -129,7 +129,7 @@ class PostgresEngine:
     dialect = "postgresql"
 
     def __init__(self, url: str) -> None:
-        self._url = make_conninfo(url, **{**NOTICED, **conninfo_to_dict(url)})
+        self._url = _conninfo(url)
         self.on_notices: Callable[[list[tuple[str, str]]], None] = lambda _notices: None
         self.on_statements: Callable[[int], None] = lambda _count: None
         self._pool: ConnectionPool[psycopg.Connection[Row]] = ConnectionPool(
@@ -281,6 +281,16 @@ class PostgresEngine:
         while not self._closing.is_set():
             for notice in connection.notifies(timeout=HEAR_S):
                 self.on_notices([(notice.channel, notice.payload)])
+
+
+def _conninfo(url: str) -> str:
+    """The URL as the driver takes it, with what it leaves open."""
+    try:
+        return make_conninfo(url, **{**NOTICED, **conninfo_to_dict(url)})
+    except psycopg.ProgrammingError:
+        # What the driver says of it quotes the password.
+        reason = "is no URL of PostgreSQL's; in a password, `@`, `/` and `%` are written %40, %2F and %25"
+        raise BadRequestError(f"database: postgresql://… {reason}") from None
 
 
 def _pass_on(done: Future[Any], *, waiting: Future[Any]) -> None:

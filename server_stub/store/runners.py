@@ -27,10 +27,14 @@ def create(tx: Tx, name: str, slug: str | None = None) -> tuple[UUID, str]:
 
 
 def find(tx: Tx, named: str, *, by_name: bool = False) -> Row:
-    """A runner's row by its UUID or slug (or, for a person who types it, by its name). Raises `NotFoundError`."""
+    """A runner's row by its UUID or slug (or, for a person who types it, by its name). Raises `NotFoundError`.
+
+    A removed runner keeps its slug, and gives way to one that bears the same word as its name.
+    """
     row = tx.one("SELECT * FROM runner WHERE uuid = :named OR slug = :named", named=named.lower())
-    if row is None and by_name:
-        row = tx.one("SELECT * FROM runner WHERE name = :named AND archived_ms IS NULL ORDER BY id", named=named)
+    if by_name and (row is None or row["archived_ms"] is not None):
+        living = "SELECT * FROM runner WHERE name = :named AND archived_ms IS NULL ORDER BY id"
+        row = tx.one(living, named=named) or row
     if row is None:
         raise NotFoundError(f"there is no runner {named!r}")
     return row
@@ -38,8 +42,7 @@ def find(tx: Tx, named: str, *, by_name: bool = False) -> Row:
 
 def rotate_key(tx: Tx, runner: Row, overlap_ms: int) -> str:
     """A new key; the old one stays valid for `overlap_ms`. Raises `ConflictError` for a removed runner."""
-    if runner["archived_ms"] is not None:
-        raise ConflictError(f"runner {runner['slug']} is archived")
+    _refuse_archived(runner)
     return add_key(tx, runner["id"], overlap_ms=overlap_ms)
 
 
@@ -62,23 +65,30 @@ def change(tx: Tx, runner: Row, body: RunnerChange) -> None:
 
 
 def drain(tx: Tx, runner: Row, reason: str | None) -> None:
-    """Let a runner finish what it holds and hand it nothing more."""
+    """Let a runner finish what it holds and hand it nothing more. Raises `ConflictError` for a removed runner."""
+    _refuse_archived(runner)
     update(tx, runner, {"drained_ms": runner["drained_ms"] or tx.now_ms(), "drain_reason": reason})
 
 
 def resume(tx: Tx, runner: Row) -> None:
-    """Hand a drained runner work again."""
+    """Hand a drained runner work again. Raises `ConflictError` for a removed runner."""
+    _refuse_archived(runner)
     update(tx, runner, {"drained_ms": None, "drain_reason": None})
 
 
 def archive(tx: Tx, runner: Row) -> None:
-    """Take a runner out for good: its keys are worthless from now on, and its call for work is refused."""
+    """Take a runner out for good: its keys are worthless from now on, and its call for work is refused.
+
+    Raises `ConflictError` where that was done before.
+    """
+    _refuse_archived(runner)
     drop_keys(tx, runner["id"])
     update(tx, runner, {"archived_ms": tx.now_ms()})
 
 
 def add_spec(tx: Tx, runner: Row, spec_id: int) -> None:
-    """Let a runner take jobs of a spec. Raises `ConflictError` where it may already."""
+    """Let a runner take jobs of a spec. Raises `ConflictError` where it may already, and for a removed runner."""
+    _refuse_archived(runner)
     if spec_id in spec_ids(tx, runner["id"]):
         raise ConflictError(f"runner {runner['slug']} holds that spec already")
     tx.insert("runner_spec", ("runner_id", "spec_id"), [(runner["id"], spec_id)])
@@ -86,7 +96,8 @@ def add_spec(tx: Tx, runner: Row, spec_id: int) -> None:
 
 
 def drop_spec(tx: Tx, runner: Row, spec_id: int) -> None:
-    """Take a spec away. Raises `NotFoundError` where the runner does not hold it."""
+    """Take a spec away. Raises `NotFoundError` where the runner does not hold it, `ConflictError` for a removed one."""
+    _refuse_archived(runner)
     sql = "DELETE FROM runner_spec WHERE runner_id = :runner AND spec_id = :spec"
     if not tx.run(sql, runner=runner["id"], spec=spec_id):
         raise NotFoundError(f"runner {runner['slug']} does not hold that spec")
@@ -115,3 +126,8 @@ def wire_spec(row: Row, prefix: str = "") -> Spec:
     """A spec as the agent reads it, from its row, or from one where the names of its columns begin with `prefix`."""
     members = {name: row[prefix + name] for name in Spec.model_fields}
     return Spec.model_validate(members | {"network": bool(members["network"])})
+
+
+def _refuse_archived(runner: Row) -> None:
+    if runner["archived_ms"] is not None:
+        raise ConflictError(f"runner {runner['slug']} is archived")

@@ -112,7 +112,7 @@ class SqliteEngine:
     def __init__(self, path: str) -> None:
         self._path = path
         if path != ":memory:":
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            _make_directory(path)
         self._anchor_ms = time.time() * 1000 - time.monotonic() * 1000
         self._line = WaitingLine()
         self._local = threading.local()
@@ -156,6 +156,7 @@ class SqliteEngine:
         return int(self._anchor_ms + time.monotonic() * 1000)
 
     def _connect(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection | None = None
         try:
             connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
             connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
@@ -165,7 +166,9 @@ class SqliteEngine:
             connection.execute("PRAGMA foreign_keys = ON")
             connection.execute("PRAGMA cache_size = -65536")
             connection.create_aggregate("doubles", -1, _Doubles)  # type: ignore[arg-type]  # It may give bytes.
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:  # A file that is no database is none of its operational errors.
+            if connection is not None:
+                connection.close()
             raise UnavailableError(f"the database {self._path} cannot be opened: {error}") from error
         return connection
 
@@ -240,6 +243,13 @@ class SqliteEngine:
         connection.execute("RELEASE member")
         notices.extend(tx.notices)
         return result
+
+
+def _make_directory(path: str) -> None:
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UnavailableError(f"the database {path} cannot be opened: {error.strerror}") from error
 
 
 def told(error: BaseException) -> BaseException:

@@ -9,15 +9,18 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
 import pytest
+import typer
 from queue_world import new_job, new_project
 from typer.testing import CliRunner, Result
 
 from server_stub.__main__ import app
+from server_stub.commands import submit
 from server_stub.settings import read_settings
 from server_stub.store.database import Database
 from server_stub.store.specs import find
@@ -72,6 +75,32 @@ def test_a_runner_is_made_with_a_key_that_is_shown_once(stub: Stub) -> None:
 def test_the_join_command_is_printed_for_a_person(stub: Stub) -> None:
     done = stub.run("runner", "create", "Rack 1", "--server", "https://bench.example")
     assert "runner-agent install --server https://bench.example --runner rack-1 --key-file runner.key" in done.stdout
+    assert "another host" not in done.stdout
+
+
+def test_the_join_command_says_that_localhost_is_no_address_for_other_hosts(stub: Stub) -> None:
+    assert "On another host than this one" in stub.run("runner", "create", "Rack 1").stdout
+
+
+def test_the_join_command_runs_nothing_that_stands_in_its_url(stub: Stub) -> None:
+    done = stub.run("runner", "create", "Rack 1", "--server", "https://bench.example/a;reboot")
+    assert "--server 'https://bench.example/a;reboot' --runner" in done.stdout
+    assert stub.run("runner", "create", "Rack 2", "--server", "bench.example; reboot").exit_code == 2
+
+
+def test_what_steers_a_terminal_or_ends_a_cell_is_not_printed_but_kept_in_json(stub: Stub) -> None:
+    stub.fleet()
+    reason = "disk\tfull\n\x1b[2J\x9b31m"
+    assert stub.run("runner", "drain", "rack-1", "--reason", reason).exit_code == 0
+    lines = stub.run("runner", "list").stdout.splitlines()
+    assert [line.split("\t")[-1] for line in lines] == ["NOTE", "disk full  [2J 31m"]
+    assert "disk full  [2J 31m" in stub.run("runner", "show", "rack-1").stdout
+    assert stub.json("runner", "list")[0]["note"] == reason
+
+
+def test_a_state_that_no_job_can_have_is_wrong_usage(stub: Stub) -> None:
+    done = stub.run("job", "list", "--state", "bogus")
+    assert (done.exit_code, done.stdout) == (2, "")
 
 
 def test_runners_are_drained_resumed_and_removed(stub: Stub) -> None:
@@ -85,14 +114,44 @@ def test_runners_are_drained_resumed_and_removed(stub: Stub) -> None:
     assert stub.run("runner", "remove", "rack-1").exit_code == 0
     assert stub.json("runner", "list") == []
     assert [one["state"] for one in stub.json("runner", "list", "--removed")] == ["removed"]
-    rotated = stub.run("runner", "rotate-key", "rack-1")
-    assert (rotated.exit_code, rotated.stderr) == (4, "server-stub: runner rack-1 is archived\n")
+
+
+@pytest.mark.parametrize("words", ["drain", "resume", "remove", "rotate-key", "allow small", "deny small"])
+def test_a_removed_runner_is_not_steered(stub: Stub, words: str) -> None:
+    stub.fleet()
+    stub.run("runner", "remove", "rack-1")
+    verb, *spec = words.split()
+    done = stub.run("runner", verb, "rack-1", *spec)
+    assert (done.exit_code, done.stdout) == (4, "")
+    assert done.stderr == "server-stub: runner rack-1 is archived\n"
+
+
+def test_a_name_means_the_living_runner_before_the_removed_one_that_has_it_as_its_slug(stub: Stub) -> None:
+    old = stub.json("runner", "create", "r1")
+    stub.run("runner", "remove", "r1")
+    assert stub.json("runner", "show", "r1")["state"] == "removed"
+    new = stub.json("runner", "create", "r1")
+    assert stub.run("runner", "drain", "r1").exit_code == 0
+    shown = [stub.json("runner", "show", named) for named in ("r1", new["slug"], old["uuid"])]
+    assert [(one["uuid"], one["state"]) for one in shown] == [
+        (new["uuid"], "drained"),
+        (new["uuid"], "drained"),
+        (old["uuid"], "removed"),
+    ]
 
 
 def test_a_key_is_rotated_with_an_overlap(stub: Stub) -> None:
     made = stub.fleet()
     assert stub.json("runner", "rotate-key", "rack-1")["key"] != made["key"]
     assert stub.json("runner", "rotate-key", "rack-1", "--now")["uuid"] == made["uuid"]
+
+
+def test_a_new_key_comes_with_the_line_that_brings_it_to_its_host(stub: Stub) -> None:
+    stub.fleet()
+    printed = stub.run("runner", "rotate-key", "rack-1").stdout
+    (key,) = set(re.findall(r"bencher_runner_\w+", printed))
+    line = f"(umask 077 && echo {key} > runner.key) && runner-agent install --key-file runner.key"
+    assert printed.splitlines()[-1] == f"  {line}"
 
 
 def test_jobs_and_the_queue_are_shown_canceled_and_retried(stub: Stub) -> None:
@@ -104,7 +163,8 @@ def test_jobs_and_the_queue_are_shown_canceled_and_retried(stub: Stub) -> None:
     assert (shown["status"], shown["waiting"]["reason"], shown["spec"]["slug"]) == ("pending", "runners_lost", "small")
     assert stub.run("job", "cancel", uuid).exit_code == 0
     assert [one["status"] for one in stub.json("job", "list", "--state", "canceled")] == ["canceled"]
-    assert stub.run("job", "retry", uuid).exit_code == 0
+    retried = stub.run("job", "retry", uuid)
+    assert (retried.exit_code, "without registry credentials" in retried.stdout) == (0, True)
     again = stub.run("job", "retry", uuid)
     assert (again.exit_code, "is pending" in again.stderr) == (4, True)
     lines = stub.run("job", "list").stdout.splitlines()
@@ -124,6 +184,7 @@ def test_jobs_and_the_queue_are_shown_canceled_and_retried(stub: Stub) -> None:
         (("token", "create", "ci"), 1, "either --user or --project"),
         (("token", "create", "ci", "--user", "nobody"), 3, "there is no user 'nobody'"),
         (("token", "create", "ci", "--project", "none"), 3, "there is no project 'none'"),
+        (("backup", "/proc/none/copy.db"), 1, "/proc/none/copy.db.partial cannot be written: "),
     ],
 )
 def test_what_is_refused_says_so_in_one_line(stub: Stub, arguments: tuple[str, ...], code: int, message: str) -> None:
@@ -131,6 +192,31 @@ def test_what_is_refused_says_so_in_one_line(stub: Stub, arguments: tuple[str, .
     done = stub.run(*arguments)
     assert (done.exit_code, done.stdout) == (code, "")
     assert done.stderr.startswith(f"server-stub: {message}") and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("create", [False, True], ids=["looked at", "made"])
+@pytest.mark.parametrize(
+    ("url", "code", "message"),
+    [
+        ("mysql://u:secret@h/x", 1, "database: mysql://… is neither sqlite:///FILE nor postgresql://…"),
+        ("mysql:u:secret@h/x", 1, "database: the URL is neither sqlite:///FILE nor postgresql://…"),
+        ("postgresql://u:se%cret@h/x", 1, "database: postgresql://… is no URL of PostgreSQL's"),
+        ("postgresql://u:secret@[::1/x", 1, "database: postgresql://… is no URL of PostgreSQL's"),
+        ("sqlite:///{tmp}/text.db", 69, "the database {tmp}/text.db cannot be opened: file is not a database"),
+        # As closed to root as a directory of another user's is to anybody else.
+        ("sqlite:///{tmp}/{long}/x.db", 69, "the database {tmp}/{long}/x.db cannot be opened: File name too long"),
+    ],
+    ids=["another kind", "no kind", "percent sign", "bracket", "text", "directory"],
+)
+def test_a_database_that_cannot_be_opened_is_told_in_one_line_without_its_password(
+    tmp_path: Path, url: str, code: int, message: str, create: bool
+) -> None:
+    (tmp_path / "text.db").write_text("not a database at all" * 100)
+    names = {"tmp": str(tmp_path), "long": "x" * 300}
+    done = Stub(url.format(**names)).run("runner", *(["create", "r1"] if create else ["list"]))
+    assert (done.exit_code, done.stdout) == (code, "")
+    assert done.stderr.startswith(f"server-stub: {message.format(**names)}") and done.stderr.count("\n") == 1
+    assert "cret" not in done.stderr
 
 
 def test_users_get_tokens_and_projects_get_keys(stub: Stub) -> None:
@@ -191,6 +277,16 @@ def test_a_wrong_setting_is_named_with_its_file(tmp_path: Path, content: str, me
     file.write_text(content)
     done = CliRunner().invoke(app, ["queue", "--config", str(file)])
     assert (done.exit_code, message.format(file=file) in done.stderr) == (78, True)
+
+
+def test_the_page_lists_every_event_that_the_server_logs() -> None:
+    root = Path(__file__).parents[2]
+    logged = re.compile(r"""\.(?:info|warning|error|exception|log)\(\s*(?:record\.levelno, )?"([a-z_]+)"[,)]""")
+    events = {name for file in (root / "server_stub").rglob("*.py") for name in logged.findall(file.read_text())}
+    page = (root / "docs/operations.md").read_text()
+    listed = re.search(r"The server's are (.+?)\.\n", page, re.DOTALL)
+    assert listed is not None
+    assert set(re.findall(r"`(\w+)`", listed[1])) - {"ending"} == events
 
 
 def test_a_wrong_setting_is_named_with_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -283,6 +379,77 @@ def test_submit_fails_with_its_job_and_shows_the_last_words(tmp_path: Path) -> N
 def test_submit_says_that_no_server_is_there() -> None:
     done = CliRunner().invoke(app, ["submit", "--image", "a", "--server", "http://127.0.0.1:9"])
     assert (done.exit_code, "cannot be reached" in done.stderr) == (69, True)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--server", "http://a:b", "Invalid port"),
+        ("--server", "localhost:61016", "has to be http://HOST"),
+        ("--token-file", "{tmp}", "is a directory"),
+    ],
+    ids=["port", "no scheme", "directory"],
+)
+def test_an_option_of_submit_that_cannot_be_meant_is_wrong_usage(
+    tmp_path: Path, option: str, value: str, said: str
+) -> None:
+    arguments = ["submit", "--image", "a", option, value.format(tmp=tmp_path)]
+    done = CliRunner().invoke(app, arguments, env={"TERM": "dumb", "COLUMNS": "200"})
+    assert (done.exit_code, said in done.stderr) == (2, True), done.output
+
+
+@pytest.mark.parametrize("content", ["two words", "schlüssel", "\x80"], ids=["two words", "umlaut", "binary"])
+def test_a_file_that_holds_no_token_is_refused_without_being_shown(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "token"
+    file.write_text(content, encoding="latin-1")
+    done = CliRunner().invoke(app, ["submit", "--image", "a", "--token-file", str(file)])
+    assert (done.exit_code, done.stderr.count("\n"), content in done.stderr) == (1, 1, False)
+
+
+class Proxy(BaseHTTPRequestHandler):
+    """Answers what a job's last state is, and while `outages` last, what a proxy says of a server that is away."""
+
+    outages: ClassVar[int] = 0
+
+    def do_GET(self) -> None:
+        """Asked for the job."""
+        away = Proxy.outages > 0
+        Proxy.outages -= 1
+        body = b"<html><h1>502 Bad Gateway</h1></html>" if away else b'{"status": "processed", "attempt": 1}'
+        self.send_response(502 if away else 200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+@contextmanager
+def proxy(outages: int) -> Iterator[str]:
+    """A proxy before a server that is away for so many calls; its URL."""
+    Proxy.outages = outages
+    with ThreadingHTTPServer(("127.0.0.1", 0), Proxy) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_submit_waits_on_while_a_proxy_says_that_the_server_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(submit, "POLL_S", 0.01)
+    report = {"project": {"slug": "demo"}, "job": "x"}
+    with proxy(outages=3) as url, submit.Api(url, None) as api:
+        assert submit.follow(api, report, quiet=True)["status"] == "processed"
+
+
+def test_submit_gives_up_after_its_bound_of_tries_and_says_what_was_answered(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(submit, "POLL_S", 0.0)
+    with proxy(outages=1000) as url, submit.Api(url, None) as api, pytest.raises(typer.Exit) as ended:
+        api.get("/v0/x")
+    assert (ended.value.exit_code, Proxy.outages) == (69, 1000 - submit.TRIES)
+    assert capsys.readouterr().err == f"server-stub: {url}/v0/x answers 502 Bad Gateway\n"
 
 
 def _run_one_job(url: str, runner: dict[str, str], fault: dict[str, Any] | None = None) -> None:
