@@ -87,6 +87,9 @@ build() {
   install -m 644 "$@" "$root/usr/lib/systemd/system/"
   install -m 644 docs/operations.md CHANGELOG.md "$root/usr/share/doc/$command/"
   if [ "$extra" = server ]; then
+    # For several processes on one machine: the instance's name is its port.
+    sed 's|--config /etc/server-stub/config.toml|& --port %i|' systemd/server-stub.service |
+      install -m 644 /dev/stdin "$root/usr/lib/systemd/system/server-stub@.service"
     install -D -m 644 systemd/server-stub.sysusers.conf "$root/usr/lib/sysusers.d/server-stub.conf"
     install -D -m 644 packaging/server-stub.toml "$root/etc/server-stub/config.toml"
     echo /etc/server-stub/config.toml >"$root/DEBIAN/conffiles"

@@ -10,6 +10,7 @@ import pytest
 
 PROJECT = Path(__file__).resolve().parents[1]
 PAGE = (PROJECT / "docs/operations.md").read_text()
+BUILD = (PROJECT / "packaging/build_deb.sh").read_text()
 PROGRAMS = re.compile(r"/usr/bin/(runner-agent|server-stub)\b")
 
 
@@ -20,10 +21,10 @@ def analyze(*words: str | Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def units(tmp_path: Path) -> Path:
-    """All our units, the template of the fleet among them; their programs are not installed here."""
+    """All our units, the template that the package has among them; their programs are not installed here."""
     for unit in (PROJECT / "systemd").glob("*.s[el]*"):
         (tmp_path / unit.name).write_text(PROGRAMS.sub("/usr/bin/true", unit.read_text()))
-    template = re.search(r"sed '(.*)' \\\n.*>/etc/systemd/system/(.*)\n", PAGE)
+    template = re.search(r"sed '(.*)' systemd/server-stub.service \|\n.*/usr/lib/systemd/system/(.*)\"\n", BUILD)
     assert template
     made = subprocess.check_output(["sed", template[1], PROJECT / "systemd/server-stub.service"], text=True)
     (tmp_path / template[2]).write_text(PROGRAMS.sub("/usr/bin/true", made))
