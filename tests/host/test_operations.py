@@ -36,6 +36,14 @@ def in_the_rack(packages: Path, name: str, https: int) -> Iterator[Machine]:
         yield host
 
 
+def write_figures(host: Machine) -> None:
+    """The page's box; the folder is what node_exporter's package would bring."""
+    (box,) = boxes(section("Watching"))
+    host.sh(f"mkdir -p /var/lib/prometheus/node-exporter; set -e; {box}", within_s=600)
+    file = "/var/lib/prometheus/node-exporter/runner-agent.prom"
+    host.wait_for(f"""grep -Fx 'runner_agent_state{{state="idle"}} 1.0' {file}""")
+
+
 def since_boot_us(machine: Machine, unit: str, moment: str) -> int:
     """When something happened to a unit, as systemd remembers it."""
     return int(machine.sh(f"systemctl show -P {moment}TimestampMonotonic {unit}"))
@@ -103,6 +111,7 @@ def test_a_newcomer_gets_a_fleet_of_two_servers_and_three_hosts(packages: Path, 
         listed = json.loads(bench.sh(f"{ON_BENCH} server-stub job list --json"))
         assert sorted(job["runner_name"] for job in listed) == list(HOSTS)
 
+        write_figures(host)
         upgrade_servers(bench)
         later = json.loads(bench.sh("sh /root/submit", within_s=900))
         assert later["job"]["status"] == "processed"
