@@ -56,6 +56,14 @@ def test_a_unit_is_as_closed_as_the_page_says(unit: str) -> None:
     assert f"- `{level[1]}` {level[2]}\n" in PAGE
 
 
+@pytest.mark.parametrize("unit", ["runner-agent.service", "server-stub.service"])
+def test_a_unit_says_beside_its_lines_why_it_does_not_take_a_point(unit: str) -> None:
+    said = json.loads(analyze("security", "--offline=yes", "--json=short", PROJECT / "systemd" / unit).stdout)
+    words = {word for line in said if line["exposure"] for word in re.findall(r"(\w+)=", line["name"])}
+    text = (PROJECT / "systemd" / unit).read_text()
+    assert {word for word in words if f"{word}=" not in text} == set()
+
+
 def test_the_page_has_a_reason_for_each_point_that_the_agent_does_not_take() -> None:
     agent = PROJECT / "systemd/runner-agent.service"
     said = json.loads(analyze("security", "--offline=yes", "--json=short", agent).stdout)
