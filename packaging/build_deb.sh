@@ -24,12 +24,14 @@ compile() {
   "python$release" -m compileall -q -s "$folder" --invalidation-mode unchecked-hash "$folder" >&2
 }
 
-# What pyproject.toml says that one of the two needs, a line each.
+# What pyproject.toml says that one of the two needs, a line each. What sends traces comes with both, since nobody can add
+# it to /opt: 0.7 MB for each Python, and it is loaded only where `traces_url` is set.
 requirements() {
   "$python" -c '
 import sys, tomllib
 project = tomllib.load(open("pyproject.toml", "rb"))["project"]
-print(*project["dependencies"], *project["optional-dependencies"][sys.argv[1]], sep="\n")' "$1"
+extras = project["optional-dependencies"]
+print(*project["dependencies"], *extras[sys.argv[1]], *extras["otel"], sep="\n")' "$1"
 }
 
 # into FOLDER PYTHON WORD…: pip for another Python than its own.
@@ -87,6 +89,9 @@ build() {
   install -m 644 "$@" "$root/usr/lib/systemd/system/"
   install -m 644 docs/operations.md CHANGELOG.md "$root/usr/share/doc/$command/"
   if [ "$extra" = server ]; then
+    # For several processes on one machine: the instance's name is its port.
+    sed 's|--config /etc/server-stub/config.toml|& --port %i|' systemd/server-stub.service |
+      install -m 644 /dev/stdin "$root/usr/lib/systemd/system/server-stub@.service"
     install -D -m 644 systemd/server-stub.sysusers.conf "$root/usr/lib/sysusers.d/server-stub.conf"
     install -D -m 644 packaging/server-stub.toml "$root/etc/server-stub/config.toml"
     echo /etc/server-stub/config.toml >"$root/DEBIAN/conffiles"

@@ -10,6 +10,7 @@ import pytest
 
 PROJECT = Path(__file__).resolve().parents[1]
 PAGE = (PROJECT / "docs/operations.md").read_text()
+BUILD = (PROJECT / "packaging/build_deb.sh").read_text()
 PROGRAMS = re.compile(r"/usr/bin/(runner-agent|server-stub)\b")
 
 
@@ -20,10 +21,10 @@ def analyze(*words: str | Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def units(tmp_path: Path) -> Path:
-    """All our units, the template of the fleet among them; their programs are not installed here."""
+    """All our units, the template that the package has among them; their programs are not installed here."""
     for unit in (PROJECT / "systemd").glob("*.s[el]*"):
         (tmp_path / unit.name).write_text(PROGRAMS.sub("/usr/bin/true", unit.read_text()))
-    template = re.search(r"sed '(.*)' \\\n.*>/etc/systemd/system/(.*)\n", PAGE)
+    template = re.search(r"sed '(.*)' systemd/server-stub.service \|\n.*/usr/lib/systemd/system/(.*)\"\n", BUILD)
     assert template
     made = subprocess.check_output(["sed", template[1], PROJECT / "systemd/server-stub.service"], text=True)
     (tmp_path / template[2]).write_text(PROGRAMS.sub("/usr/bin/true", made))
@@ -53,6 +54,14 @@ def test_a_unit_is_as_closed_as_the_page_says(unit: str) -> None:
     level = re.search(r"Overall exposure level for (\S+): (\S+)", said)
     assert level
     assert f"- `{level[1]}` {level[2]}\n" in PAGE
+
+
+@pytest.mark.parametrize("unit", ["runner-agent.service", "server-stub.service"])
+def test_a_unit_says_beside_its_lines_why_it_does_not_take_a_point(unit: str) -> None:
+    said = json.loads(analyze("security", "--offline=yes", "--json=short", PROJECT / "systemd" / unit).stdout)
+    words = {word for line in said if line["exposure"] for word in re.findall(r"(\w+)=", line["name"])}
+    text = (PROJECT / "systemd" / unit).read_text()
+    assert {word for word in words if f"{word}=" not in text} == set()
 
 
 def test_the_page_has_a_reason_for_each_point_that_the_agent_does_not_take() -> None:

@@ -163,6 +163,12 @@ def test_a_loop_that_is_stuck_is_ended_by_the_watchdog(host: Host) -> None:
     host.wait_for_job(host.submit(0))
 
 
+def test_the_packages_bring_what_traces_need(host: Host) -> None:
+    load = "from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter"
+    for program in ("runner-agent", "server-stub"):
+        host.sh(f"cd / && /opt/{program}/bin/python3 -Bc '{load}'")
+
+
 def test_an_upgrade_between_jobs_loses_none(host: Host) -> None:
     jobs = [host.submit(8) for _ in range(3)]
     host.wait_until_it_runs(jobs[0])

@@ -1,4 +1,5 @@
-"""docs/operations.md, typed word by word: two servers behind nginx on one PostgreSQL, three hosts, their first jobs.
+"""docs/operations.md, typed word by word: two servers behind nginx on one PostgreSQL, three hosts, their first jobs,
+the servers' upgrade and their end.
 
 Four machines. Only what the page leaves to the reader is added: names, a free port for what the outside sees as 443,
 and the files brought from machine to machine.
@@ -10,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from host.operations_page import join_lines, steps
+from host.operations_page import boxes, join_lines, section, steps
 from host.vm import IMAGE, MADE_IMAGE, OUTSIDE, PROJECT, Doors, Machine, boot, free_port
 
 pytestmark = pytest.mark.host
@@ -20,6 +21,7 @@ NAME = "bench.example.org"
 BENCHMARK = """sleep 5; echo '{"hello": {"latency": {"value": 7}}}'"""
 SUBMIT = f"server-stub submit --server https://{NAME} --adapter json --image {IMAGE} --project hello --wait --json"
 ON_BENCH = "export SERVER_STUB_CONFIG=/etc/server-stub/config.toml; "
+SERVERS = ("server-stub@61016", "server-stub@61017")
 
 
 @contextmanager
@@ -32,6 +34,45 @@ def in_the_rack(packages: Path, name: str, https: int) -> Iterator[Machine]:
         host.wait_for("docker info")
         host.sh(MADE_IMAGE)
         yield host
+
+
+def write_figures(host: Machine) -> None:
+    """The page's box; the folder is what node_exporter's package would bring."""
+    (box,) = boxes(section("Watching"))
+    host.sh(f"mkdir -p /var/lib/prometheus/node-exporter; set -e; {box}", within_s=600)
+    file = "/var/lib/prometheus/node-exporter/runner-agent.prom"
+    host.wait_for(f"""grep -Fx 'runner_agent_state{{state="idle"}} 1.0' {file}""")
+
+
+def since_boot_us(machine: Machine, unit: str, moment: str) -> int:
+    """When something happened to a unit, as systemd remembers it."""
+    return int(machine.sh(f"systemctl show -P {moment}TimestampMonotonic {unit}"))
+
+
+def upgrade_servers(bench: Machine) -> None:
+    """The page's box, with the package that is there already: dpkg takes the same steps."""
+    _, box = boxes(section("Upgrade"))
+    typed = "sudo apt install ./server-stub_NEW_amd64.deb"
+    assert typed in box
+    show = f"systemctl show -P MainPID {' '.join(SERVERS)}"
+    before = bench.sh(show).split()
+    said = bench.sh(f"cd /root/checkout; set -e; {box.replace(typed, 'dpkg -i dist/server-stub_*.deb')}", within_s=900)
+    assert said.count("ready\n") == 2
+    after = bench.sh(show).split()
+    assert "0" not in before + after
+    assert not set(before) & set(after)
+    first, second = SERVERS
+    assert since_boot_us(bench, first, "ActiveEnter") <= since_boot_us(bench, second, "InactiveExit")
+
+
+def purge_servers(bench: Machine) -> None:
+    """Nothing is left but the database in PostgreSQL."""
+    bench.sh("apt-get purge -y server-stub", within_s=600)
+    links = "find /etc/systemd/system /usr/lib/systemd/system -name 'server-stub*'"
+    left = (
+        "pgrep -x server-stub; getent passwd server-stub; ls -d /opt/server-stub /etc/server-stub /var/lib/server-stub"
+    )
+    assert bench.run(f"{links}; {left}").out == ""
 
 
 def test_a_newcomer_gets_a_fleet_of_two_servers_and_three_hosts(packages: Path, tmp_path: Path) -> None:
@@ -69,3 +110,9 @@ def test_a_newcomer_gets_a_fleet_of_two_servers_and_three_hosts(packages: Path, 
             assert 7.0 in [one["metric"]["value"] for one in result["measures"]]
         listed = json.loads(bench.sh(f"{ON_BENCH} server-stub job list --json"))
         assert sorted(job["runner_name"] for job in listed) == list(HOSTS)
+
+        write_figures(host)
+        upgrade_servers(bench)
+        later = json.loads(bench.sh("sh /root/submit", within_s=900))
+        assert later["job"]["status"] == "processed"
+        purge_servers(bench)
