@@ -1,7 +1,7 @@
 """The agent's own view of its lease, and when to renew it. Pure: times are readings of one monotonic clock, in seconds.
 
-The server alone decides whether a lease holds: its answer of 409 ends the job. This clock only sets the pace of the
-heartbeats and tells the operator when the server must have given the job away.
+The server alone decides whether a lease holds: its answer of 409, or of 401 again and again, ends the job. This clock
+only sets the pace of the heartbeats and tells the operator when the server must have given the job away.
 """
 
 from dataclasses import dataclass, replace

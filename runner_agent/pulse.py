@@ -11,11 +11,16 @@ from collections.abc import Awaitable, Callable
 import anyio
 import structlog
 
-from runner_agent.errors import AgentError, LeaseLostError
+from runner_agent.errors import AgentError, IdentityFault, LeaseLostError
 from runner_agent.leases import Lease
 from runner_agent.session import CancelAsked, LeaseLost
 from runner_protocol.jobs import ClaimedJob
 from runner_protocol.messages import Heartbeat, HeartbeatReply, Progress
+from runner_protocol.problems import Stale
+
+# A key that is refused for so long, in answer after answer, is gone, and with it the lease. At the pace of failed beats
+# these are some ten refusals: a server's passing mistake or a key that is being exchanged must not cost a day-long run.
+REFUSED_S_MAX = 15.0
 
 Beat = Callable[[ClaimedJob, Heartbeat], Awaitable[HeartbeatReply]]
 News = Callable[[CancelAsked | LeaseLost], None]
@@ -34,6 +39,8 @@ class Pulse:
         self._cancel_told = False
         self._overdue_told = False
         self._silence_told = False
+        self._refused_since_s: float | None = None
+        """When the key was refused first, of refusals with no other answer in between."""
 
     async def keep(self) -> None:
         """Beat until cancelled or refused. Raises nothing: a server that cannot be reached is asked again."""
@@ -59,12 +66,26 @@ class Pulse:
         except LeaseLostError as lost:
             self._news(LeaseLost(lost.reason))
             return None
+        except IdentityFault as error:
+            return self._refused(lease, str(error))
         except (AgentError, TimeoutError) as error:
-            # Also a refused key: a running job is finished and kept; the next claim will say so and exit.
+            self._refused_since_s = None
             self._unanswered(lease, str(error) or "no answer in time")
             return lease
         self._heard(reply)
         return lease.renewed(sent_at_s, reply.lease_s)
+
+    def _refused(self, lease: Lease, why: str) -> Lease | None:
+        """The client has looked for a new key already. A key that stays refused ends the job: its runner is removed."""
+        now_s = anyio.current_time()
+        if self._refused_since_s is None:
+            self._refused_since_s = now_s
+        if now_s - self._refused_since_s < min(REFUSED_S_MAX, lease.heartbeat_s):
+            self._unanswered(lease, why)
+            return lease
+        log.error("key_refused_under_job", why=why)
+        self._news(LeaseLost(Stale.UNKNOWN))
+        return None
 
     def _unanswered(self, lease: Lease, why: str) -> None:
         """Once for a streak, and once more when the lease has run out: a day without a server is two lines."""
@@ -79,6 +100,7 @@ class Pulse:
         if self._silence_told:
             log.info("heartbeat_answered_again")
         self._overdue_told = self._silence_told = False
+        self._refused_since_s = None
         if reply.cancel and not self._cancel_told:
             self._cancel_told = True
             self._news(CancelAsked())

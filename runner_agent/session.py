@@ -264,8 +264,10 @@ class Session:
                 self._spooled = spooled
             case Claimed(job):
                 # Also while draining: the server has given it to us, so we run it rather than let its lease run out.
+                # Its clock starts now: the signal found no job to set it for.
                 self._failures = 0
-                return self._begin(Doing.RUNNING, RunJob(job))
+                clock: list[Command] = [StartDrainClock()] if self._drains else []
+                return self._begin(Doing.RUNNING, RunJob(job)) + clock
             case NothingToDo(early):
                 self._failures = 0
                 if early:

@@ -96,6 +96,16 @@ async def test_a_lost_lease_kills_the_container_and_the_job_is_forgotten(tmp_pat
     assert (Spool(tmp_path / "spool").count(), CurrentJob(tmp_path).promised()) == (0, None)
 
 
+async def test_a_runner_that_is_removed_under_its_job_kills_the_container_and_leaves(tmp_path: Path) -> None:
+    server, engine = FakeServer(), FakeEngine(gate=anyio.Event())
+    server.submit(make_job())
+    async with client_of(server) as client, living(make_daemon(client, engine, tmp_path, jobs_max=None)) as endings:
+        await engine.running.wait()
+        server.key = "of another runner"
+    assert (engine.killed, server.reports, endings) == ([0], [], [Ending.KEY_REFUSED])
+    assert (Spool(tmp_path / "spool").count(), CurrentJob(tmp_path).promised()) == (0, None)
+
+
 async def test_what_a_killed_job_leaves_on_the_engine_is_gone_before_a_drained_agent_is(tmp_path: Path) -> None:
     server, engine = FakeServer(), FakeEngine(gate=anyio.Event())
     job = server.submit(make_job())

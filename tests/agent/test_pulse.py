@@ -6,11 +6,12 @@ from typing import Any
 import anyio
 import pytest
 from fakes import make_job
+from structlog.testing import capture_logs
 from trio.testing import MockClock
 
 from runner_agent.errors import IdentityFault, LeaseLostError, ServerFault
 from runner_agent.leases import Lease
-from runner_agent.pulse import Pulse
+from runner_agent.pulse import REFUSED_S_MAX, Pulse
 from runner_agent.session import CancelAsked, LeaseLost
 from runner_protocol.jobs import ClaimedJob
 from runner_protocol.messages import Heartbeat, HeartbeatReply, Progress
@@ -52,6 +53,10 @@ def well(_now: float) -> HeartbeatReply:
     return HeartbeatReply(lease_s=90)
 
 
+def away(_now: float) -> HeartbeatReply:
+    raise ServerFault("away")
+
+
 async def test_the_first_beat_is_sent_at_once_and_one_each_thirty_seconds_for_a_day() -> None:
     server = Server(well)
     assert await keep(server, seconds=86_400 - 1) == []
@@ -75,19 +80,38 @@ async def test_a_refused_beat_is_the_last_one() -> None:
     assert server.beats == [0.0, 30.0, 60.0]
 
 
-@pytest.mark.parametrize("error", [ServerFault("away"), IdentityFault("rotated")])
-async def test_a_server_that_is_away_is_asked_every_two_seconds_and_the_job_goes_on(error: Exception) -> None:
-    def away(now: float) -> HeartbeatReply:
-        if 30 <= now < 7200:
-            raise error
-        return HeartbeatReply(lease_s=90)
-
-    server = Server(away)
+async def test_a_server_that_is_away_is_asked_every_two_seconds_and_the_job_goes_on() -> None:
+    server = Server(lambda now: (away if 30 <= now < 7200 else well)(now))
     assert await keep(server, seconds=7260) == []
     pauses = [later - earlier for earlier, later in zip(server.beats[1:], server.beats[2:], strict=False)]
     outage = [pause for pause in pauses if pause < 30]
     assert all(1.0 <= pause <= 2.0 for pause in outage) and len(outage) > 3500
     assert server.beats[-1] >= 7230.0
+
+
+async def test_a_key_that_stays_refused_ends_the_job_within_a_beat() -> None:
+    def removed(now: float) -> HeartbeatReply:
+        if now >= 60:
+            raise IdentityFault("401")
+        return HeartbeatReply(lease_s=90)
+
+    server = Server(removed)
+    with capture_logs() as lines:
+        assert await keep(server, seconds=3600) == [LeaseLost(Stale.UNKNOWN)]
+    assert 60 + REFUSED_S_MAX <= server.beats[-1] <= 60 + REFUSED_S_MAX + 2
+    assert [line["event"] for line in lines] == ["heartbeat_unanswered", "key_refused_under_job"]
+
+
+@pytest.mark.parametrize("between", [well, away], ids=["an answer", "an outage"])
+async def test_a_key_that_is_refused_now_and_then_costs_no_job(between: Callable[[float], HeartbeatReply]) -> None:
+    def mistaken(now: float) -> HeartbeatReply:
+        if now % 20 < 14:
+            raise IdentityFault("401")
+        return between(now)
+
+    server = Server(mistaken)
+    assert await keep(server, seconds=3600) == []
+    assert server.beats[-1] > 3560
 
 
 async def test_a_server_that_never_answers_does_not_stop_the_pulse() -> None:

@@ -148,10 +148,11 @@ def test_when_the_drain_takes_too_long_or_is_asked_twice_the_job_is_handed_back(
     )
 
 
-def test_a_job_that_arrives_while_the_drain_cuts_the_poll_is_run() -> None:
+@pytest.mark.parametrize("last_word", [DrainTimeUp(), DrainAsked()])
+def test_a_job_that_arrives_while_the_drain_cuts_the_poll_is_run_within_the_drains_time(last_word: Event) -> None:
     play(
-        *(Started(), Claim(), DrainAsked(), Interrupt(), Claimed(JOB), RunJob(JOB)),
-        *(DrainAsked(), KillJob(Why.STOPPED), JobEnded(spooled=True), Deliver(), Delivered(), Exit(Ending.DRAINED)),
+        *(Started(), Claim(), DrainAsked(), Interrupt(), Claimed(JOB), RunJob(JOB), StartDrainClock()),
+        *(last_word, KillJob(Why.STOPPED), JobEnded(spooled=True), Deliver(), Delivered(), Exit(Ending.DRAINED)),
     )
 
 
