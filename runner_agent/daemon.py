@@ -344,6 +344,7 @@ class Daemon:
         return Delivered()
 
     async def _wait(self, seconds: float) -> Event:
+        self._hands.figures.spooled(self._hands.spool.count())
         self._show(f"waiting {seconds:.0f} s for the server", "waiting")
         await anyio.sleep(seconds)
         return Waited()

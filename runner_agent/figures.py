@@ -52,11 +52,15 @@ class Figures:
         """The server has answered, whatever it said."""
         self._values["last_contact_timestamp_seconds"] = {(): round(now_s, 3)}
 
+    def spooled(self, reports: int) -> None:
+        """So many reports wait now. While one of them cannot be delivered, there is no look before a claim."""
+        self._values["spooled_reports"] = {(): reports}
+
     def looked(self, facts: GateFacts, spooled: int) -> None:
         """What the look before a claim has found."""
         free = {"images": facts.image_free_bytes, "state": facts.state_free_bytes}
         self._values["free_bytes"] = {(f'of="{what}"',): size for what, size in free.items() if size is not None}
-        self._values["spooled_reports"] = {(): spooled}
+        self.spooled(spooled)
         self._values["spooled_bytes"] = {(): facts.spool_bytes}
         if facts.clock_offset_s is not None:
             self._values["clock_offset_seconds"] = {(): round(facts.clock_offset_s, 3)}

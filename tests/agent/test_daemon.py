@@ -3,6 +3,7 @@
 import errno
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -15,6 +16,7 @@ from structlog.testing import capture_logs
 from runner_agent.current_job import CurrentJob
 from runner_agent.daemon import Daemon
 from runner_agent.errors import HostFault, JobFault
+from runner_agent.figures import Figures
 from runner_agent.preflight import Floors
 from runner_agent.session import DrainAsked, Ending, ReloadAsked
 from runner_agent.spool import Spool
@@ -203,6 +205,27 @@ async def test_a_report_that_a_server_could_not_take_is_delivered_when_it_is_bac
     server.submit(make_job())
     await run_agent(server, engine, tmp_path)
     assert [summary(report)[0] for report in server.reports] == [Outcome.COMPLETED]
+
+
+async def test_a_report_that_waits_is_among_the_figures_while_it_waits(tmp_path: Path) -> None:
+    pages: list[str] = []
+
+    class Kept(Figures):
+        def turned(self, state: str) -> None:
+            super().turned(state)
+            pages.append(self.page())
+
+    server = FakeServer()
+    server.fault_paths = ("report",)
+    server.faults.append(httpx.ConnectError("refused"))
+    server.submit(make_job())
+    async with client_of(server) as client:
+        daemon = make_daemon(client, FakeEngine(), tmp_path)
+        daemon._hands = replace(daemon._hands, figures=Kept())
+        await daemon.run(signals=False)
+    waited = [page for page in pages if 'runner_agent_state{state="waiting"} 1.0\n' in page]
+    assert waited
+    assert all("runner_agent_spooled_reports 1.0\n" in page for page in waited)
 
 
 async def test_a_report_that_another_attempt_has_overtaken_is_dropped(tmp_path: Path) -> None:
