@@ -1,5 +1,6 @@
 """The alert rules and the dashboard are sound, and ask only for what is really exported."""
 
+import inspect
 import json
 import re
 import subprocess
@@ -11,7 +12,7 @@ from runner_agent.figures import STATES
 from runner_protocol.results import FaultClass
 from runner_protocol.states import JobState
 from server_stub.routes.agents import ROUTES
-from server_stub.sweeping import expire
+from server_stub.sweeping import Expired
 from server_stub.telemetry import Telemetry
 from server_stub.waiting import RunnerState
 
@@ -23,7 +24,7 @@ _LABEL = re.compile(r"""(\w+)([=!~]+)\\?"([^"\\]*)""")
 VALUES = {
     ("bench_attempts_ended_total", "state"): set(JobState),
     ("bench_attempts_ended_total", "fault"): {*FaultClass, "none"},
-    ("bench_leases_expired_total", "ending"): set(re.findall(r"`(\w+)`", expire.__doc__ or "")),
+    ("bench_leases_expired_total", "ending"): set(re.findall(r"`(\w+)`", inspect.getsource(Expired))),
     ("bench_queue_jobs", "state"): {"pending", "leased"},
     ("bench_request_seconds_bucket", "route"): {route.path for route in ROUTES},
     ("bench_runners", "state"): set(RunnerState),
