@@ -5,32 +5,24 @@ event as fields too, so that `journalctl JOB=…` finds one job. A runner's key 
 every text is searched for its shape. Other libraries are heard from warnings on.
 """
 
-import json
 import logging
-import os
 import re
-import socket
 import sys
-from collections.abc import Iterator, MutableMapping
-from dataclasses import dataclass
-from typing import Any, Final, Literal, TextIO
+from collections.abc import MutableMapping
+from typing import Any, Literal, TextIO
 
 import structlog
 from structlog.typing import Processor
 
+from runner_protocol.journal import Journal, is_journal
+
 # Also what merely begins like a key, and what stands in an Authorization header.
 SECRET = re.compile(r"bencher_[a-z]+_[A-Za-z0-9]+|(?i:bearer) +[A-Za-z0-9._~+/=-]{8,}")
-
-JOURNAL: Final = "/run/systemd/journal/socket"
-FIELDS: Final = ("event", "job", "attempt")
-"""What a line is searched by in the journal, in capitals there."""
-PRIORITIES: Final = {"debug": 7, "info": 6, "warning": 4, "error": 3}
-"""As syslog(3) numbers them; anything worse is 2."""
 
 
 def configure(level: str = "info", form: Literal["auto", "json", "text"] = "auto", stream: TextIO = sys.stderr) -> None:
     """Set up once, before anything logs."""
-    in_journal = form != "text" and _is_journal(stream)
+    in_journal = form != "text" and is_journal(stream)
     as_text = form == "text" or (form == "auto" and stream.isatty())
     structlog.configure(
         processors=[
@@ -50,43 +42,6 @@ def configure(level: str = "info", form: Literal["auto", "json", "text"] = "auto
 
 def _renderer(stream: TextIO, *, as_text: bool) -> Processor:
     return structlog.dev.ConsoleRenderer(colors=stream.isatty()) if as_text else structlog.processors.JSONRenderer()
-
-
-def _is_journal(stream: TextIO) -> bool:
-    """Whether this very stream leads to the journal: the variable alone is inherited by every child."""
-    try:
-        found = os.fstat(stream.fileno())
-    except OSError:
-        return False
-    return os.environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
-
-
-@dataclass(frozen=True, slots=True)
-class Journal:
-    """A logger whose lines reach the journal with fields of their own; those that it refuses go to the stream."""
-
-    stream: TextIO
-    address: str = JOURNAL
-
-    def send(self, **line: Any) -> None:
-        """One line, as JSON, with what it is searched by beside it."""
-        text = json.dumps(line)
-        fields = {name.upper(): str(line[name]) for name in FIELDS if name in line}
-        fields |= {"MESSAGE": text, "PRIORITY": str(PRIORITIES.get(line["level"], 2))}
-        try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as door:
-                door.sendto(b"".join(_fields(fields)), self.address)
-        except OSError:  # No journal there, or a line that is longer than a datagram may be.
-            print(text, file=self.stream, flush=True)
-
-    debug = info = warning = error = critical = send
-
-
-def _fields(fields: dict[str, str]) -> Iterator[bytes]:
-    """In the journal's own form, in which a value may hold anything (systemd.io/JOURNAL_NATIVE_PROTOCOL)."""
-    for name, value in fields.items():
-        encoded = value.encode()
-        yield name.encode() + b"\n" + len(encoded).to_bytes(8, "little") + encoded + b"\n"
 
 
 def redact(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

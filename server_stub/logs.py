@@ -1,25 +1,28 @@
 """How the server logs: one event with a fixed name for each thing that happens.
 
-JSON where a machine reads (the journal, a pipe), lines with colour on a terminal. Credentials are hidden wherever they
-stand; what other libraries log from warnings on goes the same way out.
+JSON where a machine reads (the journal, a pipe), lines with colour on a terminal. The journal is given job, attempt,
+runner and event as fields too. Credentials are hidden wherever they stand; what other libraries log from warnings on
+goes the same way out.
 """
 
 import logging
-import os
 import re
 import sys
 from collections.abc import MutableMapping
-from typing import Any
+from typing import Any, TextIO
 
 import structlog
+
+from runner_protocol.journal import Journal, is_journal
 
 # Keys of runners, users and projects, signed tokens, and passwords in the URLs of databases.
 SECRET = re.compile(r"bencher_[a-z]+_[A-Za-z0-9]+|eyJ[\w-]+\.[\w-]+\.[\w-]*|(?<=://)[^/\s:@]*:[^/\s@]+(?=@)")
 
 
-def configure_logs() -> None:
+def configure_logs(stream: TextIO = sys.stderr) -> None:
     """Set up once, before anything logs."""
-    on_terminal = sys.stderr.isatty() and "JOURNAL_STREAM" not in os.environ
+    in_journal = is_journal(stream)
+    renderer = structlog.dev.ConsoleRenderer() if stream.isatty() else structlog.processors.JSONRenderer(default=str)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -27,10 +30,10 @@ def configure_logs() -> None:
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
             hide_secrets,
-            structlog.dev.ConsoleRenderer() if on_terminal else structlog.processors.JSONRenderer(default=str),
+            *([] if in_journal else [renderer]),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        logger_factory=(lambda *_: Journal(stream)) if in_journal else structlog.WriteLoggerFactory(stream),
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(level=logging.WARNING, handlers=[_Forwarder()], force=True)

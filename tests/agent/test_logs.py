@@ -11,7 +11,8 @@ import pytest
 import structlog
 from pydantic import SecretStr
 
-from runner_agent.logs import Journal, configure
+from runner_agent.logs import configure
+from runner_protocol.journal import Journal
 
 KEY = "bencher_runner_" + "x" * 30
 
