@@ -34,6 +34,17 @@ BYTES = {"content-type": "application/octet-stream"}
 M = TypeVar("M", bound=Message)
 
 
+def poll_s_max(poll_timeout_s: float) -> float:
+    """The longest that a claim can take: it is made again where the key was rotated."""
+    return 2 * (poll_timeout_s + POLL_GRACE_S)
+
+
+def delivery_s_max(report: SpooledReport) -> float:
+    """The longest that a delivery can take, each of its calls made again where the key was rotated."""
+    pieces = -(-report.size_bytes // report.piece_bytes_max)
+    return 2 * (pieces * PIECE_S_MAX + 2 * CALL_S_MAX)
+
+
 class Client:
     """One runner's connection to its server."""
 
