@@ -7,7 +7,6 @@ nothing: which thing follows which is in `session.py`.
 import math
 import random
 import signal
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -228,7 +227,6 @@ class Daemon:
         except IdentityFault as error:
             log.error("key_refused", why=str(error))  # noqa: TRY400  A refused key needs no traceback.
             return KeyRefused()
-        self._hands.figures.answered(time.time())
         at("claim.after")
         if job is not None:
             return Claimed(job)
