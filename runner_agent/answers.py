@@ -47,6 +47,11 @@ def error_of(status: int, headers: Mapping[str, str], body: bytes, *, claim: boo
     return ServerFault(message, retry_after_s=retry_after_s(headers, now))
 
 
+def by_the_server(status: int, body: bytes) -> bool:
+    """Whether the server itself wrote this, as its shape tells: its error body, or in a 2xx an object or nothing."""
+    return body[:1] in {b"", b"{"} if 200 <= status < 300 else _problem(body) is not None
+
+
 def _problem(body: bytes) -> Problem | None:
     try:
         return Problem.model_validate_json(body)

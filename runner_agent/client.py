@@ -14,7 +14,7 @@ import anyio
 import httpx
 from pydantic import SecretStr, ValidationError
 
-from runner_agent.answers import date_of, error_of
+from runner_agent.answers import by_the_server, date_of, error_of
 from runner_agent.errors import IdentityFault, ServerFault, SettingFault
 from runner_agent.spool import SpooledReport
 from runner_protocol.jobs import ClaimedJob
@@ -34,18 +34,39 @@ BYTES = {"content-type": "application/octet-stream"}
 M = TypeVar("M", bound=Message)
 
 
+def poll_s_max(poll_timeout_s: float) -> float:
+    """The longest that a claim can take: it is made again where the key was rotated."""
+    return 2 * (poll_timeout_s + POLL_GRACE_S)
+
+
+def delivery_s_max(report: SpooledReport) -> float:
+    """The longest that a delivery can take, each of its calls made again where the key was rotated."""
+    pieces = -(-report.size_bytes // report.piece_bytes_max)
+    return 2 * (pieces * PIECE_S_MAX + 2 * CALL_S_MAX)
+
+
 class Client:
     """One runner's connection to its server."""
 
     def __init__(
-        self, http: httpx.AsyncClient, *, runner: str, identity: AgentIdentity, key: Callable[[], SecretStr]
+        self,
+        http: httpx.AsyncClient,
+        *,
+        runner: str,
+        identity: AgentIdentity,
+        key: Callable[[], SecretStr],
+        answered: Callable[[float], None] | None = None,
     ) -> None:
-        """`key` is asked once now and again after a 401: a rotated key is found without a restart."""
+        """`key` is asked once now and again after a 401: a rotated key is found without a restart.
+
+        `answered` hears of every answer that the server itself gave, a refusal too: the time, in seconds since 1970.
+        """
         self._http = http
         self._jobs = f"/v0/runners/{runner}/jobs"
         self._identity = identity
         self._read_key = key
         self._key = key()
+        self._answered = answered
         self.clock_offset_s: float | None = None
         """How far this host's clock is ahead of the server's, as the last answer told; none before it or without."""
 
@@ -114,6 +135,8 @@ class Client:
             raise ServerFault(f"{type(error).__name__}: {error}") from error
         now = datetime.now(UTC)
         self._compare_clocks(response, now)
+        if self._answered and by_the_server(response.status_code, answer):
+            self._answered(now.timestamp())
         if response.is_success:
             return answer or None
         raise error_of(response.status_code, response.headers, answer, claim=claim, now=now)
@@ -155,6 +178,7 @@ async def connected(
     runner: str,
     identity: AgentIdentity,
     key: Callable[[], SecretStr],
+    answered: Callable[[float], None] | None = None,
     ca_file: str | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
 ) -> AsyncIterator[Client]:
@@ -165,7 +189,7 @@ async def connected(
     async with httpx.AsyncClient(
         base_url=server, verify=verify, transport=transport, timeout=httpx.Timeout(None, connect=10.0), limits=limits
     ) as http:
-        yield Client(http, runner=runner, identity=identity, key=key)
+        yield Client(http, runner=runner, identity=identity, key=key, answered=answered)
 
 
 def _trust(ca_file: str | None) -> ssl.SSLContext:

@@ -7,7 +7,6 @@ nothing: which thing follows which is in `session.py`.
 import math
 import random
 import signal
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,18 +17,18 @@ import structlog
 from anyio.abc import TaskGroup
 
 from runner_agent.bench import Host
-from runner_agent.client import Client
+from runner_agent.client import Client, delivery_s_max, poll_s_max
 from runner_agent.current_job import CurrentJob, handed_back
 from runner_agent.engine import Engine, EngineFacts
 from runner_agent.errors import HostFault, IdentityFault, LeaseLostError, RefusedError, ServerFault
-from runner_agent.execute import KillSwitch, Rig, run_job
+from runner_agent.execute import WIND_UP_S_MAX, KillSwitch, Rig, run_job
 from runner_agent.figures import Figures
 from runner_agent.gate import look
 from runner_agent.lease_thread import LeaseKeeper
 from runner_agent.ledger import Ledger
 from runner_agent.listener import answer_prometheus
 from runner_agent.memory import give_back
-from runner_agent.notify import Notifier
+from runner_agent.notify import Notifier, Watchdog
 from runner_agent.plan import Policy
 from runner_agent.points import at
 from runner_agent.preflight import Floors, blocked
@@ -73,6 +72,10 @@ SPOOL_AGAIN_S = 5.0
 
 # An engine that answers removes a container in a second; one that does not must not hold up whoever stops us.
 LAST_SWEEP_S_MAX = 10.0
+
+# What no limit of a poll, a job, a delivery or a pause counts: an engine that answers slowly call after call, a disk
+# that takes its time, the statistics of a large report. Beyond it the agent gets nowhere, and systemd ends it.
+SLACK_S_MAX = 600.0
 
 log = structlog.get_logger()
 
@@ -120,6 +123,7 @@ class Daemon:
         )  # One activity answers once: few wait.
         self._under_way = anyio.CancelScope()
         self._switch = KillSwitch()
+        self._watchdog = Watchdog(hands.notifier)
         self._engine_facts: EngineFacts | None = None
         self._swept = False
         """Whether no container of ours can be left: not so at the start, nor after a job, however it ended."""
@@ -133,13 +137,15 @@ class Daemon:
         async with anyio.create_task_group() as tasks:
             if signals:
                 await tasks.start(self._listen)
-            tasks.start_soon(self._feed_watchdog)
+            self._allow("start")
+            tasks.start_soon(self._watchdog.feed)
             if self._habits.metrics_listen:
                 tasks.start_soon(answer_prometheus, self._habits.metrics_listen, self._hands.figures.page)
             await anyio.to_thread.run_sync(self._settle_predecessor)
             self.tell(Started(self._hands.spool.count()))
             self._hands.notifier.ready("idle")
             ending = await self._converse(tasks)
+            self._allow("end")
             with anyio.move_on_after(LAST_SWEEP_S_MAX):
                 await self._sweep(self._engine_facts)
             self._say_goodbye(ending)
@@ -202,11 +208,17 @@ class Daemon:
             event = await thing()
         self.tell(event)
 
+    def _allow(self, what: str, seconds: float = 0) -> None:
+        """Tell the watchdog what gets on now, and how long it may take by its own limits."""
+        self._watchdog.allow(what, seconds + SLACK_S_MAX)
+
     async def _claim(self) -> Event:
         """Ask for work, saying how the host is."""
+        self._allow("look")
         await anyio.to_thread.run_sync(give_back)
         request = await self._look()
         at("claim.before")
+        self._allow("poll", poll_s_max(request.poll_timeout))
         asked_at_s = anyio.current_time()
         try:
             job = await self._hands.client.claim(request)
@@ -215,7 +227,6 @@ class Daemon:
         except IdentityFault as error:
             log.error("key_refused", why=str(error))  # noqa: TRY400  A refused key needs no traceback.
             return KeyRefused()
-        self._hands.figures.answered(time.time())
         at("claim.after")
         if job is not None:
             return Claimed(job)
@@ -261,6 +272,7 @@ class Daemon:
     async def _run_job(self, job: ClaimedJob, switch: KillSwitch) -> Event:
         """Keep the promise, run the job under its lease, and put its report on disk."""
         with structlog.contextvars.bound_contextvars(job=str(job.job), attempt=job.attempt):
+            self._allow("job", job.budgets.job_s_max + WIND_UP_S_MAX)
             log.info("job_claimed", project=job.project, image=job.work.image, iterations=job.work.iterations)
             ledger = Ledger(job, anyio.current_time)
             self._show(f"running {job.job}", "running")
@@ -295,6 +307,7 @@ class Daemon:
         """Until the disk takes it, with the lease kept alive; given up when nobody wants it or we are told to stop."""
         put = partial(self._hands.spool.put, report, piece_bytes_max=job.limits.piece_bytes_max)
         while True:
+            self._allow("spool")
             try:
                 await anyio.to_thread.run_sync(put)
             except OSError as error:
@@ -313,6 +326,7 @@ class Daemon:
             log.warning("promise_not_on_disk", why=str(error))
 
     async def _deliver(self) -> Event:
+        self._allow("delivery")
         report = await anyio.to_thread.run_sync(self._hands.spool.oldest)
         if report is None:  # What was there is damaged and set aside: count it as gone.
             log.error("spool_holds_nothing_whole")
@@ -322,6 +336,7 @@ class Daemon:
 
     async def _deliver_one(self, report: SpooledReport) -> Event:
         at("deliver.before")
+        self._allow("delivery", delivery_s_max(report))
         try:
             receipt = await self._hands.client.deliver(report)
         except LeaseLostError as stale:
@@ -344,6 +359,7 @@ class Daemon:
         return Delivered()
 
     async def _wait(self, seconds: float) -> Event:
+        self._allow("pause", seconds)
         self._hands.figures.spooled(self._hands.spool.count())
         self._show(f"waiting {seconds:.0f} s for the server", "waiting")
         await anyio.sleep(seconds)
@@ -371,13 +387,6 @@ class Daemon:
             async for number in received:
                 log.info("signal_received", signal=number.name)
                 self.tell(ReloadAsked() if number is signal.SIGHUP else DrainAsked())
-
-    async def _feed_watchdog(self) -> None:
-        """Fed from the loop itself: a loop that is stuck starves it. The network has no say in it."""
-        watchdog_s = self._hands.notifier.watchdog_s
-        while watchdog_s:
-            self._hands.notifier.watchdog()
-            await anyio.sleep(watchdog_s / 3)
 
     def _show(self, status: str, state: str) -> None:
         self._hands.notifier.status(status)

@@ -49,7 +49,7 @@ class Figures:
         self._write()
 
     def answered(self, now_s: float) -> None:
-        """The server has answered, whatever it said."""
+        """The server has answered, whatever it said. From any thread."""
         self._values["last_contact_timestamp_seconds"] = {(): round(now_s, 3)}
 
     def spooled(self, reports: int) -> None:

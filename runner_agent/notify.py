@@ -1,10 +1,14 @@
-"""Tells systemd how the agent is (sd_notify(3)): one datagram a message. Decides nothing and waits for nobody.
+"""Tells systemd how the agent is (sd_notify(3)): one datagram a message. Waits for nobody.
 
 Without `NOTIFY_SOCKET` every call does nothing, so callers never ask. A message that cannot be sent is dropped: what is
 worth acting on, a silent watchdog, systemd notices by itself. The variable stays in the environment, since a reload
 begins a second life in the same process; `NotifyAccess=main` keeps children from speaking for us.
+
+The watchdog is fed from the event loop, and only while what is under way keeps its time: a loop that is stuck starves
+it, and so does a loop that turns and gets nowhere.
 """
 
+import math
 import os
 import socket
 import time
@@ -12,8 +16,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Self
 
+import anyio
+import structlog
+
 STATUS_CHARS_MAX: Final = 200
 """A status is one line of `systemctl status`."""
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +48,7 @@ class Notifier:
         self._send(_line(text))
 
     def watchdog(self) -> None:
-        """The loop still turns."""
+        """What is under way gets on."""
         self._send("WATCHDOG=1")
 
     def stopping(self, status: str) -> None:
@@ -58,6 +67,30 @@ class Notifier:
             # A full socket must not hold up the loop: the next message says more than the lost one.
             door.setblocking(False)
             door.sendto("\n".join(lines).encode(), address)
+
+
+class Watchdog:
+    """Feeds systemd's watchdog while what is under way keeps the time it has asked for."""
+
+    def __init__(self, notifier: Notifier) -> None:
+        self._notifier = notifier
+        self._what = "start"
+        self._due_s = math.inf
+
+    def allow(self, what: str, seconds: float) -> None:
+        """This begins or gets on now, and will have got on again within so many seconds."""
+        self._what, self._due_s = what, anyio.current_time() + seconds
+
+    async def feed(self) -> None:
+        """Until cancelled; not at all where systemd does not watch."""
+        told_due_s = None
+        while self._notifier.watchdog_s:
+            if anyio.current_time() <= self._due_s:
+                self._notifier.watchdog()
+            elif told_due_s != self._due_s:
+                told_due_s = self._due_s
+                log.error("agent_gets_nowhere", under_way=self._what)
+            await anyio.sleep(self._notifier.watchdog_s / 3)
 
 
 def _watchdog_s() -> float | None:

@@ -62,7 +62,8 @@ async def serve(config: Path | None, flags: Mapping[str, Any], jobs_max: int | N
 async def live(settings: Settings, instance: uuid.UUID, jobs_max: int | None) -> tuple[Ending, int | None]:
     """One life of the agent: from its settings to its end."""
     notifier = Notifier.from_environment()
-    connect = connector(settings, instance)
+    figures = Figures(settings.metrics_file)
+    connect = connector(settings, instance, figures.answered)
     async with connect() as client, lease_thread(connect) as leases:
         hands = Hands(
             client=client,
@@ -73,7 +74,7 @@ async def live(settings: Settings, instance: uuid.UUID, jobs_max: int | None) ->
             current_job=CurrentJob(settings.state_dir),
             state_dir=settings.state_dir,
             notifier=notifier,
-            figures=Figures(settings.metrics_file),
+            figures=figures,
             traces=Traces.to(settings.traces_url),
         )
         log.info("agent_started", version=version("benchmark-runner"), server=settings.server, runner=settings.runner)
@@ -111,14 +112,17 @@ def _reread(settings: Settings, config: Path | None, flags: Mapping[str, Any]) -
     return fresh.model_copy(update=kept)
 
 
-def connector(settings: Settings, instance: uuid.UUID) -> Callable[[], AbstractAsyncContextManager[Client]]:
-    """Opens connections to the server, as this agent."""
+def connector(
+    settings: Settings, instance: uuid.UUID, answered: Callable[[float], None] | None = None
+) -> Callable[[], AbstractAsyncContextManager[Client]]:
+    """Opens connections to the server, as this agent. `answered` hears when the server answered any of them."""
     return partial(
         connected,
         settings.server,
         runner=settings.runner,
         identity=identity(instance),
         key=partial(read_key, settings.key_file),
+        answered=answered,
         ca_file=str(settings.ca_file) if settings.ca_file else None,
     )
 

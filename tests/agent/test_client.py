@@ -1,6 +1,7 @@
 """The agent's door to the API: what each answer means, a rotated key, and bounds."""
 
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, suppress
 from datetime import UTC, datetime
 from email.utils import format_datetime
 
@@ -12,7 +13,8 @@ from pydantic import SecretStr
 
 from runner_agent.answers import error_of, retry_after_s
 from runner_agent.client import ANSWER_BYTES_MAX, Client, connected
-from runner_agent.errors import IdentityFault, LeaseLostError, RefusedError, ServerFault
+from runner_agent.errors import AgentError, IdentityFault, LeaseLostError, RefusedError, ServerFault
+from runner_agent.figures import Figures
 from runner_protocol.messages import AgentIdentity, ClaimRequest, Heartbeat, Progress
 from runner_protocol.problems import Stale
 from runner_protocol.results import Stage
@@ -114,6 +116,27 @@ async def test_the_servers_clock_is_read_from_its_answers() -> None:
         assert client.clock_offset_s is not None and client.clock_offset_s > 50 * 365 * 86_400
 
 
+async def test_every_answer_of_the_server_is_a_contact_and_no_other() -> None:
+    server, figures = FakeServer(), Figures()
+    job = server.submit(make_job())
+
+    async def contact(fault: httpx.Response | Exception | None = None) -> bool:
+        figures.answered(0)
+        server.faults.extend([fault] if fault else [])
+        with suppress(AgentError):
+            await client.beat(job, BEAT)
+        return "last_contact_timestamp_seconds 0.0" not in figures.page()
+
+    async with connect(server, [SecretStr(server.key)], answered=figures.answered) as client:
+        assert await contact()
+        assert await contact(problem(409, "stale", stale=Stale.SUPERSEDED))
+        assert await contact(problem(401, "unknown key"))
+        assert await contact(problem(503, "busy"))
+        assert not await contact(httpx.ConnectError("refused"))
+        assert not await contact(httpx.Response(502, content=b"<html>bad gateway</html>"))
+        assert not await contact(httpx.Response(200, content=b"<html>log in</html>"))
+
+
 async def test_a_key_that_was_rotated_on_disk_is_found_without_a_restart() -> None:
     server = FakeServer()
     keys = [SecretStr("bencher_runner_" + "o" * 30)]
@@ -138,7 +161,10 @@ async def test_a_key_that_stays_wrong_is_asked_about_once() -> None:
 
 
 def connect(
-    server: FakeServer, keys: list[SecretStr], transport: httpx.MockTransport | None = None
+    server: FakeServer,
+    keys: list[SecretStr],
+    transport: httpx.MockTransport | None = None,
+    answered: Callable[[float], None] | None = None,
 ) -> AbstractAsyncContextManager[Client]:
     identity = AgentIdentity(version="1", instance=INSTANCE, machine_id="m")
     return connected(
@@ -146,5 +172,6 @@ def connect(
         runner="bench-1",
         identity=identity,
         key=lambda: keys[-1],
+        answered=answered,
         transport=transport or server.transport,
     )

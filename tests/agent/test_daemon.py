@@ -1,9 +1,10 @@
 """One agent's life against a server that obeys the wire contract: claim, run, report, and what goes wrong between."""
 
 import errno
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import anyio
@@ -13,8 +14,11 @@ from agents import client_of, make_daemon, run_agent, until
 from fakes import FakeEngine, FakeServer, make_job, problem, record_of, with_bytes_max
 from structlog.testing import capture_logs
 
+from runner_agent import daemon as daemon_module
+from runner_agent.bench import Bench
 from runner_agent.current_job import CurrentJob
 from runner_agent.daemon import Daemon
+from runner_agent.engine import EngineFacts, IterationOrder, OutputTail
 from runner_agent.errors import HostFault, JobFault
 from runner_agent.figures import Figures
 from runner_agent.preflight import Floors
@@ -22,7 +26,7 @@ from runner_agent.session import DrainAsked, Ending, ReloadAsked
 from runner_agent.spool import Spool
 from runner_protocol.jobs import Work
 from runner_protocol.problems import Stale
-from runner_protocol.results import Fault, FaultClass, Outcome, RunReport, Stage
+from runner_protocol.results import Fault, FaultClass, IterationRecord, Outcome, RunReport, Stage
 
 pytestmark = pytest.mark.anyio
 
@@ -353,3 +357,90 @@ async def test_an_engine_that_comes_back_is_swept_and_the_agent_takes_jobs_again
     assert server.claims[0].state.blocked == ["engine: no engine answers"]
     assert engine.left_over == 0
     assert [report.outcome for report in server.reports] == [Outcome.COMPLETED]
+
+
+@pytest.fixture
+def fed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    """systemd's end, which asks for a sign of life every 60 ms; beyond their own time things may take a second."""
+    monkeypatch.setattr(daemon_module, "SLACK_S_MAX", 1.0)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
+        end.bind(str(tmp_path / "notify"))
+        end.setblocking(False)
+        monkeypatch.setenv("NOTIFY_SOCKET", end.getsockname())
+        monkeypatch.setenv("WATCHDOG_USEC", "60000")
+        yield end
+
+
+def signs_of_life(systemd: socket.socket) -> int:
+    """How often the watchdog was fed since this was asked."""
+    count = 0
+    while True:
+        try:
+            count += systemd.recv(4096) == b"WATCHDOG=1"
+        except BlockingIOError:
+            return count
+
+
+@dataclass
+class HungEngine(FakeEngine):
+    """Holds on to one call, whatever its caller wants, until it is let go; ten seconds are for ever."""
+
+    hangs_in: str = ""
+    let_go: anyio.Event = field(default_factory=anyio.Event)
+
+    async def facts(self) -> EngineFacts:
+        """Hang, or answer."""
+        await self._hang("facts")
+        return await super().facts()
+
+    async def run(self, order: IterationOrder, bench: Bench, tail: OutputTail) -> IterationRecord:
+        """Hang, or run."""
+        await self._hang("run")
+        return await super().run(order, bench, tail)
+
+    async def _hang(self, call: str) -> None:
+        with anyio.move_on_after(10, shield=True):
+            if call == self.hangs_in:
+                await self.let_go.wait()
+
+
+@pytest.mark.parametrize(("call", "under_way"), [("facts", "look"), ("run", "job")])
+async def test_a_conversation_that_hangs_for_ever_starves_the_watchdog(
+    call: str, under_way: str, tmp_path: Path, fed: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(daemon_module, "WIND_UP_S_MAX", 0.1)
+    server, engine = FakeServer(), HungEngine(hangs_in=call)
+    server.submit(make_job(job_s_max=0.1))
+    with capture_logs() as lines:
+        async with client_of(server) as client, living(make_daemon(client, engine, tmp_path)):
+            await until(lambda: any(line["event"] == "agent_gets_nowhere" for line in lines))
+            before = signs_of_life(fed)
+            await anyio.sleep(0.2)
+            after = signs_of_life(fed)
+            engine.let_go.set()
+    assert before > 0
+    assert after == 0
+    assert [line["under_way"] for line in lines if line["event"] == "agent_gets_nowhere"] == [under_way]
+
+
+async def test_an_outage_a_long_pause_a_poll_and_a_job_all_feed_the_watchdog(
+    tmp_path: Path, fed: socket.socket
+) -> None:
+    server, engine = FakeServer(), FakeEngine(gate=anyio.Event())
+    server.faults.extend([httpx.ConnectError("refused"), problem(503, "busy", headers={"retry-after": "1"})])
+    server.fault_paths = ("jobs",)
+    with capture_logs() as lines:
+        async with client_of(server) as client:
+            daemon = make_daemon(client, engine, tmp_path)
+            async with living(daemon):
+                await until(lambda: len(server.claims) == 2)
+                server.submit(make_job())
+                await engine.running.wait()
+                daemon.tell(DrainAsked())
+                signs_of_life(fed)
+                await anyio.sleep(1.5)
+                during_job = signs_of_life(fed)
+                assert engine.gate is not None
+                engine.gate.set()
+    assert during_job > 10
+    assert [line for line in lines if line["event"] == "agent_gets_nowhere"] == []

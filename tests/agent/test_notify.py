@@ -3,11 +3,21 @@
 import os
 import socket
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import anyio
 import pytest
+from structlog.testing import capture_logs
+from trio.testing import MockClock
 
-from runner_agent.notify import STATUS_CHARS_MAX, Notifier
+from runner_agent.notify import STATUS_CHARS_MAX, Notifier, Watchdog
+
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, Any]]:
+    return "trio", {"clock": MockClock(autojump_threshold=0)}
 
 
 @pytest.fixture
@@ -88,3 +98,42 @@ def test_a_watchdog_that_does_not_watch_us_is_not_fed(
     monkeypatch.setenv("WATCHDOG_USEC", microseconds)
     monkeypatch.setenv("WATCHDOG_PID", process or str(os.getpid()))
     assert Notifier.from_environment().watchdog_s is None
+
+
+@dataclass(frozen=True)
+class Fed(Notifier):
+    """For a systemd that bears a minute of silence: notes when it was fed."""
+
+    watchdog_s: float | None = 60
+    times: list[float] = field(default_factory=list)
+
+    def watchdog(self) -> None:
+        """Note it."""
+        self.times.append(anyio.current_time())
+
+
+@pytest.mark.anyio
+async def test_the_watchdog_is_fed_while_what_is_under_way_keeps_its_time_and_again_when_it_gets_on() -> None:
+    fed = Fed()
+    watchdog = Watchdog(fed)
+    begun_s = anyio.current_time()
+    watchdog.allow("poll", 70)
+    with capture_logs() as lines:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(watchdog.feed)
+            await anyio.sleep(185)
+            watchdog.allow("job", 40)
+            await anyio.sleep(100)
+            tasks.cancel_scope.cancel()
+    assert [time - begun_s for time in fed.times] == [0, 20, 40, 60, 200, 220]
+    assert [line["under_way"] for line in lines] == ["poll", "job"]
+
+
+@pytest.mark.anyio
+async def test_a_job_of_a_day_is_fed_for_to_its_end() -> None:
+    fed = Fed()
+    watchdog = Watchdog(fed)
+    watchdog.allow("job", 86_400)
+    with anyio.move_on_after(86_399):
+        await watchdog.feed()
+    assert len(fed.times) == 86_400 / 20
