@@ -42,9 +42,12 @@ async def test_a_report_that_takes_longer_than_a_lease_to_send_is_delivered(worl
     job = await world.claimed(runner)
     text = done(job).model_dump_json().encode()
     parts = [text[start : start + 200] for start in range(0, len(text), 200)]
+    await world.beat(runner, job)
     for number, part in enumerate(parts):
+        await world.later(uuid, lease_until_ms=40_000)  # Of 45 s.
         await world.queue.put_piece(runner.slug, runner.key, job.job, 1, number, part)
-        await world.later(uuid, lease_until_ms=40_000)
+        now_ms = await world.database.read(lambda tx: tx.now_ms())
+        assert (await world.row(uuid))["lease_until_ms"] > now_ms + 30_000
     envelope = ReportEnvelope(attempt=1, pieces=len(parts), sha256=sha256(text).hexdigest())
     assert len(parts) > 1
     assert (await world.queue.report(runner.slug, runner.key, uuid, envelope)).state is JobState.COMPLETED
