@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from runner_agent.exits import explained_faults, live
+from runner_agent.exits import explained_faults, hold_signals, live
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -41,6 +41,7 @@ def run(
     from runner_agent.memory import start_anew
 
     flags = {"server": server, "runner": runner, "key_file": key_file, "state_dir": state_dir}
+    hold_signals()
     start_anew(json.dumps({"config": config, "flags": flags, "jobs_max": 1 if once else max_jobs}, default=str))
 
 
