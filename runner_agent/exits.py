@@ -38,7 +38,7 @@ def live(story: Callable[[], Awaitable[int]], *, drains: bool = False) -> int:
 @contextmanager
 def explained_faults() -> Iterator[None]:
     """End the command where what happens in this block concerns whoever typed it."""
-    from runner_agent.errors import SettingFault
+    from runner_agent.errors import ServiceFault, SettingFault
     from runner_agent.lock import HostTakenError
 
     try:
@@ -46,6 +46,9 @@ def explained_faults() -> Iterator[None]:
     except SettingFault as fault:
         print(f"runner-agent: {fault}", file=sys.stderr)
         sys.exit(EX_CONFIG)
+    except ServiceFault as fault:
+        print(f"runner-agent: {fault}", file=sys.stderr)
+        sys.exit(1)
     except HostTakenError as error:
         print(f"runner-agent: {error}", file=sys.stderr)
         sys.exit(EX_TEMPFAIL)
