@@ -33,7 +33,7 @@ def _run(config: str | None, flags: dict[str, Any], jobs_max: int | None) -> NoR
     with warnings.catch_warnings(action="ignore"):
         from runner_agent.wiring import serve
 
-    sys.exit(live(lambda: serve(None if config is None else Path(config), flags, jobs_max)))
+    sys.exit(live(lambda: serve(None if config is None else Path(config), flags, jobs_max), drains=True))
 
 
 if __name__ == "__main__":

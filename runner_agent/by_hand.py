@@ -5,6 +5,7 @@ Draws and prints. Knows from `wiring.py` how the parts are put together.
 
 import json
 import sys
+import uuid
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from functools import partial
@@ -18,15 +19,16 @@ from runner_agent.calibrate import calibrate
 from runner_agent.calibration import save
 from runner_agent.containers import DockerEngine
 from runner_agent.doctor import exit_code
-from runner_agent.errors import HostFault, JobFault
+from runner_agent.errors import HostFault, IdentityFault, JobFault, RefusedError, ServerFault
 from runner_agent.execute import Rig
+from runner_agent.install import EX_NOPERM, EX_UNAVAILABLE, Contact
 from runner_agent.isolation import BenchHost
 from runner_agent.lock import host_lock
 from runner_agent.logs import configure
 from runner_agent.settings import load
 from runner_agent.tune import plan_lines
 from runner_agent.upkeep import examined, restored
-from runner_agent.wiring import engine_settings, habits, host_of, isolation_settings
+from runner_agent.wiring import connector, engine_settings, habits, host_of, isolation_settings
 from runner_protocol.jobs import ClaimedJob
 from runner_protocol.results import Outcome
 
@@ -86,6 +88,19 @@ async def calibrate_here(config: Path | None, cpus: int) -> int:
 def tuning_of(config: Path | None, cpus: int) -> Iterator[str]:
     """`tune --dry-run`: what a job would change on this host."""
     return plan_lines(isolation_settings(load(config).settings), cpus)
+
+
+async def contact_here(config: Path, key_file: Path) -> Contact:
+    """For `install`: whether the server answers, and knows this host by that key."""
+    settings = load(config, {"key_file": key_file}).settings
+    try:
+        async with connector(settings, uuid.uuid4())() as client:
+            await client.greet()
+    except IdentityFault as error:
+        return Contact(EX_NOPERM, f"the server refuses this key for the runner {settings.runner} ({error})")
+    except (ServerFault, RefusedError, OSError) as error:
+        return Contact(EX_UNAVAILABLE, f"no answer of a server at {settings.server} yet ({error})")
+    return Contact(0, f"the server at {settings.server} knows this host as {settings.runner}")
 
 
 async def restore_here(config: Path | None) -> int:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from runner_agent.exits import explained_faults, live
+from runner_agent.exits import explained_faults, hold_signals, live
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -41,6 +41,7 @@ def run(
     from runner_agent.memory import start_anew
 
     flags = {"server": server, "runner": runner, "key_file": key_file, "state_dir": state_dir}
+    hold_signals()
     start_anew(json.dumps({"config": config, "flags": flags, "jobs_max": 1 if once else max_jobs}, default=str))
 
 
@@ -94,11 +95,22 @@ def install(
     key_file: Annotated[Path | None, typer.Option(help="File with the runner's key.")] = None,
     start: Annotated[bool, typer.Option("--start/--no-start", help="Start the agent, now and at boot.")] = True,
 ) -> None:
-    """Make this host a runner: settings, key, units. As root; may be repeated. Exits with 0 when the agent is up."""
-    from runner_agent.install import Installer
+    """Make this host a runner: settings, key, units. As root; may be repeated.
+
+    Exits with 0 when the agent is up and the server knows its key, 1 where systemd does not keep it up, 69 where no
+    server answers, 77 where it refuses the key.
+    """
+    from runner_agent.install import Contact, Installer
+
+    def contact(config: Path, key: Path) -> Contact:
+        import anyio
+
+        from runner_agent.by_hand import contact_here
+
+        return anyio.run(contact_here, config, key)
 
     with explained_faults():
-        sys.exit(Installer().install(server=server, runner=runner, key_file=key_file, start=start))
+        sys.exit(Installer(contact).install(server=server, runner=runner, key_file=key_file, start=start))
 
 
 @app.command()

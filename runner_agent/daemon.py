@@ -4,13 +4,16 @@ Catches the error families that concern the server; those of a job are turned in
 nothing: which thing follows which is in `session.py`.
 """
 
+import asyncio
 import math
 import random
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import anyio
 import structlog
@@ -70,6 +73,8 @@ BLOCKED_POLL_S = 10
 
 SPOOL_AGAIN_S = 5.0
 
+HEARD = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
 # An engine that answers removes a container in a second; one that does not must not hold up whoever stops us.
 LAST_SWEEP_S_MAX = 10.0
 
@@ -111,6 +116,51 @@ class Hands:
     traces: Traces = field(default_factory=Traces)
 
 
+class Signals:
+    """What signals have asked for, over all lives of the process: what comes between two is heard by the next."""
+
+    def __init__(self) -> None:
+        self._waiting: list[DrainAsked | ReloadAsked] = []
+        self._tell: Callable[[DrainAsked | ReloadAsked], None] = self._waiting.append
+
+    def hear(self, event: DrainAsked | ReloadAsked) -> None:
+        """Pass it on, or keep it for the next life. From the event loop only."""
+        self._tell(event)
+
+    @contextmanager
+    def told_to(self, tell: Callable[[DrainAsked | ReloadAsked], None]) -> Iterator[None]:
+        """For the length of a block somebody hears of each, first of those that wait."""
+        self._tell = tell
+        for event in self._waiting:
+            tell(event)
+        self._waiting.clear()
+        try:
+            yield
+        finally:
+            self._tell = self._waiting.append
+
+
+@contextmanager
+def listening() -> Iterator[Signals]:
+    """Hear SIGTERM and SIGINT, which drain, and SIGHUP, which reloads; at the end they have no effect any more."""
+    signals = Signals()
+    loop = asyncio.get_running_loop()
+
+    def hear(number: signal.Signals) -> None:
+        log.info("signal_received", signal=number.name)
+        signals.hear(ReloadAsked() if number is signal.SIGHUP else DrainAsked())
+
+    for number in HEARD:
+        loop.add_signal_handler(number, hear, number)
+    try:
+        yield signals
+    finally:
+        for number in HEARD:
+            loop.remove_signal_handler(number)
+            # How we end is decided, and so is the exit code.
+            signal.signal(number, signal.SIG_IGN)
+
+
 class Daemon:
     """One life of the agent."""
 
@@ -128,15 +178,26 @@ class Daemon:
         self._swept = False
         """Whether no container of ours can be left: not so at the start, nor after a job, however it ended."""
 
-    async def run(self, *, signals: bool = True) -> Ending:
-        """Live until drained. `signals`: SIGTERM and SIGINT drain, SIGHUP reloads; without them use `tell`."""
+    async def run(self, *, signals: Signals | Literal[False] = False) -> Ending:
+        """Live until drained. `signals` drain and reload; without them use `tell`."""
+        signals = signals or Signals()
         with self._send, self._events:
-            return await self._live(signals=signals)
+            with signals.told_to(self.tell):
+                ending = await self._live()
+            for event in self._unheard():
+                signals.hear(event)
+        return ending
 
-    async def _live(self, *, signals: bool) -> Ending:
+    def _unheard(self) -> Iterator[DrainAsked | ReloadAsked]:
+        """Signals that came when the session had ended already."""
+        with suppress(anyio.WouldBlock):
+            while True:
+                event = self._events.receive_nowait()
+                if isinstance(event, DrainAsked | ReloadAsked):
+                    yield event
+
+    async def _live(self) -> Ending:
         async with anyio.create_task_group() as tasks:
-            if signals:
-                await tasks.start(self._listen)
             self._allow("start")
             tasks.start_soon(self._watchdog.feed)
             if self._habits.metrics_listen:
@@ -380,13 +441,6 @@ class Daemon:
     async def _drain_clock(self) -> None:
         await anyio.sleep(self._habits.drain_s_max)
         self.tell(DrainTimeUp())
-
-    async def _listen(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
-        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as received:
-            task_status.started()
-            async for number in received:
-                log.info("signal_received", signal=number.name)
-                self.tell(ReloadAsked() if number is signal.SIGHUP else DrainAsked())
 
     def _show(self, status: str, state: str) -> None:
         self._hands.notifier.status(status)

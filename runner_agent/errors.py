@@ -5,7 +5,8 @@
     ├── HostFault     this machine is at fault: put back, hand the job back, stop claiming until it is mended
     ├── ServerFault   the server or the way to it is at fault: keep the result, try later
     ├── IdentityFault the key is refused: say so and exit; asking again would be hammering
-    └── SettingFault  a setting is wrong: say which one and where it came from, and exit
+    ├── SettingFault  a setting is wrong: say which one and where it came from, and exit
+    └── ServiceFault  systemd does not do as `install` or `uninstall` asks: say where it tells why, and exit
 
 `execute.py` turns the first two into a report, `daemon.py` catches those of the server; everything below raises.
 """
@@ -60,3 +61,7 @@ class IdentityFault(AgentError):
 
 class SettingFault(AgentError):
     """A setting is wrong. The message names it and its source."""
+
+
+class ServiceFault(AgentError):
+    """systemd did not do what it was asked. The message says what, and where to look."""

@@ -11,13 +11,26 @@ from contextlib import contextmanager
 EX_TEMPFAIL, EX_CONFIG = 75, 78
 """sysexits.h: another agent holds the host; a setting is wrong."""
 
+TERMINATED = 128 + signal.SIGTERM
+"""What a shell makes of a command that SIGTERM has ended."""
 
-def live(story: Callable[[], Awaitable[int]]) -> int:
-    """Run a story to its end; its exit code."""
+HELD = frozenset({signal.SIGTERM, signal.SIGHUP})
+
+
+def hold_signals() -> None:
+    """Let them wait until `live`: they must not end a process that starts anew and is going to hear them."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
+
+
+def live(story: Callable[[], Awaitable[int]], *, drains: bool = False) -> int:
+    """Run a story to its end; its exit code. `drains`: it listens for itself once it has begun, as the daemon does."""
     import anyio
 
-    # Until the story listens for itself nothing is held yet: a SIGTERM ends us as if we had drained.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    # A daemon that has not begun holds nothing: it ends as if drained, and has no settings yet to be read again.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0 if drains else TERMINATED))
+    if drains:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD)
     with explained_faults():
         return anyio.run(story)
 
@@ -25,7 +38,7 @@ def live(story: Callable[[], Awaitable[int]]) -> int:
 @contextmanager
 def explained_faults() -> Iterator[None]:
     """End the command where what happens in this block concerns whoever typed it."""
-    from runner_agent.errors import SettingFault
+    from runner_agent.errors import ServiceFault, SettingFault
     from runner_agent.lock import HostTakenError
 
     try:
@@ -33,6 +46,9 @@ def explained_faults() -> Iterator[None]:
     except SettingFault as fault:
         print(f"runner-agent: {fault}", file=sys.stderr)
         sys.exit(EX_CONFIG)
+    except ServiceFault as fault:
+        print(f"runner-agent: {fault}", file=sys.stderr)
+        sys.exit(1)
     except HostTakenError as error:
         print(f"runner-agent: {error}", file=sys.stderr)
         sys.exit(EX_TEMPFAIL)

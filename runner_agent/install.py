@@ -17,16 +17,20 @@ from pathlib import Path
 from typing import Final
 
 from runner_agent.durable import write_durably
-from runner_agent.errors import SettingFault
+from runner_agent.errors import ServiceFault, SettingFault
 from runner_agent.settings import load, read_key
 from runner_agent.spool import SUFFIX
 
 UNIT: Final = "runner-agent.service"
 UNITS: Final = (UNIT, "bench.slice")
 PACKAGED_PROGRAM: Final = "/usr/bin/runner-agent"
+HINT: Final = "`journalctl -u runner-agent` tells why"
 START_S_MAX: Final = 180
 STOP_S_MAX: Final = 70 * 60
 """Above the unit's TimeoutStopSec: a running job may first come to its end."""
+
+EX_UNAVAILABLE, EX_NOPERM = 69, 77
+"""sysexits.h: the server does not answer; it refuses the key."""
 
 BACK_OFF: Final = """\
 # Written by `runner-agent install`, because this host's systemd knows these (since version 254): from 10 s to 5 min.
@@ -117,31 +121,56 @@ class Places:
 
 @dataclass(frozen=True, slots=True)
 class Systemd:
-    """The way to systemd: `systemctl` with these words. A failure shows as CalledProcessError."""
+    """The way to systemd: `systemctl` with these words. Raises `ServiceFault` where it fails or there is none."""
 
     def __call__(self, *words: str, within_s: float = 60) -> str:
         """What it printed."""
-        return subprocess.run(
-            ["systemctl", *words], check=True, timeout=within_s, stdout=subprocess.PIPE, text=True
-        ).stdout
+        done = self._done(words, within_s)
+        if done.returncode:
+            raise ServiceFault(f"`systemctl {' '.join(words)}` failed: {HINT}")
+        return done.stdout
 
     def asked(self, *words: str) -> bool:
         """Whether it says yes, as in `is-active`."""
-        return subprocess.run(["systemctl", "--quiet", *words], check=False, timeout=60).returncode == 0
+        return self._done(("--quiet", *words), 60).returncode == 0
+
+    def _done(self, words: Sequence[str], within_s: float) -> subprocess.CompletedProcess[str]:
+        try:
+            return subprocess.run(
+                ["systemctl", *words], check=False, timeout=within_s, stdout=subprocess.PIPE, text=True
+            )
+        except subprocess.TimeoutExpired:
+            raise ServiceFault(f"`systemctl {' '.join(words)}` is not done after {within_s:g} s: {HINT}") from None
+        except OSError as error:
+            raise ServiceFault(f"there is no systemctl on this host ({error.strerror})") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """What came of asking the server with this host's key."""
+
+    exit_code: int
+    told: str
 
 
 @dataclass(frozen=True, slots=True)
 class Installer:
     """One installation on one host."""
 
+    contact: Callable[[Path, Path], Contact] | None = None
+    """Asks the server, with these settings and this key; none: it is not asked."""
     places: Places = field(default_factory=Places)
     systemd: Systemd = field(default_factory=Systemd)
     program: Path = field(default_factory=lambda: Path(sys.argv[0]).absolute())
     say: Callable[[str], None] = print
+    user: int = field(default_factory=os.geteuid)
 
     def install(self, *, server: str | None, runner: str | None, key_file: Path | None, start: bool = True) -> int:
-        """Make this host a runner. Returns 0 when the agent is up. Raises `SettingFault` before anything is changed."""
-        _refuse_others()
+        """Make this host a runner. Returns the exit code: 0, where the agent is up and the server knows its key.
+
+        Raises `SettingFault` before anything is changed.
+        """
+        self._refuse_others()
         key = self._key(key_file)
         config = self._config(server, runner)
         reloadable = self._put(self.places.config, config, mode=0o644)
@@ -151,11 +180,23 @@ class Installer:
             return 0
         self._start(changed=any(changes), reloadable=reloadable)
         self._call_program("doctor")
-        return 0 if self.systemd.asked("is-active", UNIT) else 1
+        return self._conclude()
+
+    def _conclude(self) -> int:
+        """Say how the agent stands, and with the server. First the server: a refused key is what ends the agent."""
+        contact = self.contact(self.places.config, self.places.key) if self.contact else Contact(0, "")
+        if contact.told:
+            self.say(contact.told)
+        up = self.systemd.asked("is-active", UNIT)
+        shown = self.systemd("show", "--property=ActiveState,StatusText", UNIT)
+        known = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
+        told = ": ".join(filter(None, (known.get("ActiveState"), known.get("StatusText"))))
+        self.say(f"{UNIT} is {told}" if up else f"{UNIT} is {told}; {HINT}")
+        return contact.exit_code or int(not up)
 
     def uninstall(self, *, purge: bool = False, force: bool = False) -> int:
         """Take the agent off this host. `purge`: its state too, which is refused while it holds undelivered reports."""
-        _refuse_others()
+        self._refuse_others()
         waiting = len(list(self.places.state.glob(f"spool/*{SUFFIX}")))
         if purge and waiting and not force:
             raise SettingFault(f"{waiting} reports were not delivered yet: start the agent, or say --force")
@@ -171,6 +212,10 @@ class Installer:
             shutil.rmtree(self.places.state, ignore_errors=True)
         self.systemd("daemon-reload")
         return 0
+
+    def _refuse_others(self) -> None:
+        if self.user != 0:
+            raise NotRootError("only root can do this: try again with sudo")
 
     def _key(self, key_file: Path | None) -> str:
         if key_file is None and not self.places.key.exists():
@@ -234,7 +279,10 @@ class Installer:
     def _call_program(self, verb: str) -> None:
         """For what it prints: a finding of the doctor's does not undo an installation."""
         if self.program.exists():
-            subprocess.run([self.program, verb], check=False, timeout=300)
+            try:
+                subprocess.run([self.program, verb], check=False, timeout=300)
+            except (subprocess.TimeoutExpired, OSError) as error:
+                self.say(f"`{self.program} {verb}` did not come to its end: {error}")
 
     def _files(self) -> Iterator[Path]:
         yield from (self.places.config, self.places.key, self.places.back_off)
@@ -266,11 +314,6 @@ def unit_source() -> Path:
         if (place / UNIT).exists():
             return place
     raise SettingFault(f"no {UNIT} came with this program; looked in {', '.join(map(str, places))}")
-
-
-def _refuse_others() -> None:
-    if os.geteuid() != 0:
-        raise NotRootError("only root can do this: try again with sudo")
 
 
 def _remove_if_empty(directory: Path) -> None:

@@ -19,7 +19,7 @@ from runner_agent.bench import Host
 from runner_agent.client import Client, connected
 from runner_agent.containers import DockerEngine, EngineSettings
 from runner_agent.current_job import CurrentJob
-from runner_agent.daemon import Daemon, Habits, Hands
+from runner_agent.daemon import Daemon, Habits, Hands, Signals, listening
 from runner_agent.engine import EngineFacts
 from runner_agent.errors import SettingFault
 from runner_agent.figures import Figures
@@ -47,19 +47,26 @@ async def serve(config: Path | None, flags: Mapping[str, Any], jobs_max: int | N
     """Live until drained; SIGHUP begins a new life with the settings read again. Returns the exit code."""
     map_large_blocks()
     keep_from_core_dumps()
+    with listening() as signals:
+        return await _serve(config, flags, jobs_max, signals)
+
+
+async def _serve(config: Path | None, flags: Mapping[str, Any], jobs_max: int | None, signals: Signals) -> int:
     settings = checked(load(config, flags)).settings
     configure(settings.log_level, settings.log_format)
     instance = uuid.uuid4()
     with host_lock(settings.lock_file):
         put_back(settings)
         while True:
-            ending, jobs_max = await live(settings, instance, jobs_max)
+            ending, jobs_max = await live(settings, instance, jobs_max, signals)
             if ending is not Ending.RELOAD:
                 return EXIT_CODES[ending]
             settings = _reread(settings, config, flags)
 
 
-async def live(settings: Settings, instance: uuid.UUID, jobs_max: int | None) -> tuple[Ending, int | None]:
+async def live(
+    settings: Settings, instance: uuid.UUID, jobs_max: int | None, signals: Signals
+) -> tuple[Ending, int | None]:
     """One life of the agent: from its settings to its end."""
     notifier = Notifier.from_environment()
     figures = Figures(settings.metrics_file)
@@ -79,7 +86,7 @@ async def live(settings: Settings, instance: uuid.UUID, jobs_max: int | None) ->
         )
         log.info("agent_started", version=version("benchmark-runner"), server=settings.server, runner=settings.runner)
         daemon = Daemon(hands, habits(settings, jobs_max))
-        return await daemon.run(), daemon.jobs_left
+        return await daemon.run(signals=signals), daemon.jobs_left
 
 
 def put_back(settings: Settings) -> list[str]:

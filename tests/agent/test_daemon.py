@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 from runner_agent import daemon as daemon_module
 from runner_agent.bench import Bench
 from runner_agent.current_job import CurrentJob
-from runner_agent.daemon import Daemon
+from runner_agent.daemon import Daemon, Signals
 from runner_agent.engine import EngineFacts, IterationOrder, OutputTail
 from runner_agent.errors import HostFault, JobFault
 from runner_agent.figures import Figures
@@ -323,6 +323,52 @@ async def test_an_idle_agent_that_is_told_to_reload_leaves_its_poll(tmp_path: Pa
             await until(lambda: bool(server.claims))
             daemon.tell(ReloadAsked())
     assert endings == [Ending.RELOAD]
+
+
+async def test_signals_that_come_between_two_lives_or_at_the_end_of_one_are_heard_by_the_next(tmp_path: Path) -> None:
+    server, signals = FakeServer(), Signals()
+    engine = FakeEngine()
+    async with client_of(server) as client:
+        signals.hear(ReloadAsked())
+        first = make_daemon(client, engine, tmp_path, jobs_max=None)
+        with anyio.fail_after(20):
+            assert await first.run(signals=signals) is Ending.RELOAD
+        signals.hear(DrainAsked())
+        second = make_daemon(client, engine, tmp_path, jobs_max=None)
+        with anyio.fail_after(20):
+            assert await second.run(signals=signals) is Ending.DRAINED
+    assert server.claims == []
+
+
+async def test_a_signal_that_the_last_sweep_of_a_life_overlaps_is_heard_by_the_next(tmp_path: Path) -> None:
+    @dataclass
+    class Swept(FakeEngine):
+        async def sweep(self, *, keep_job: str | None = None) -> int:
+            if signals_due:
+                signals.hear(signals_due.pop())
+                raise HostFault(FaultClass.ENGINE_UNAVAILABLE, Stage.PLAN, "away")
+            return await super().sweep()
+
+    server, signals, engine = FakeServer(), Signals(), Swept()
+    signals_due: list[DrainAsked] = []
+    async with client_of(server) as client:
+        server.submit(make_job())
+        daemon = make_daemon(client, engine, tmp_path, jobs_max=None)
+        endings: list[Ending] = []
+
+        async def live() -> None:
+            endings.append(await daemon.run(signals=signals))
+
+        engine.gate = anyio.Event()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(live)
+            await engine.running.wait()
+            signals.hear(ReloadAsked())
+            signals_due.append(DrainAsked())
+            engine.gate.set()
+        with anyio.fail_after(20):
+            endings.append(await make_daemon(client, engine, tmp_path, jobs_max=None).run(signals=signals))
+    assert endings == [Ending.RELOAD, Ending.DRAINED]
 
 
 async def test_an_unknown_key_ends_the_agent(tmp_path: Path) -> None:

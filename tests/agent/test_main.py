@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,17 @@ def key_file(tmp_path: Path) -> str:
     path = tmp_path / "key"
     path.write_text(KEY)
     return str(path)
+
+
+def alone(tmp_path: Path) -> dict[str, str]:
+    """Variables with which a daemon meets nobody and touches nothing."""
+    return {
+        "RUNNER_AGENT_STATE_DIR": str(tmp_path / "state"),
+        "RUNNER_AGENT_LOCK_FILE": str(tmp_path / "lock"),
+        "RUNNER_AGENT_ISOLATION__TUNE": "false",
+        "RUNNER_AGENT_ISOLATION__GROUP": "startsanew",
+        "RUNNER_AGENT_ENGINE__DOCKER_HOST": f"unix://{tmp_path}/no-engine",
+    }
 
 
 def test_help_names_every_verb() -> None:
@@ -62,16 +74,9 @@ def test_the_daemon_loads_nothing_that_only_draws_or_computes_or_reads_its_argum
 def test_a_daemon_keeps_its_number_its_arguments_and_the_flags_of_its_interpreter(
     tmp_path: Path, key_file: str
 ) -> None:
-    alone = {  # It meets nobody and touches nothing.
-        "RUNNER_AGENT_STATE_DIR": str(tmp_path / "state"),
-        "RUNNER_AGENT_LOCK_FILE": str(tmp_path / "lock"),
-        "RUNNER_AGENT_ISOLATION__TUNE": "false",
-        "RUNNER_AGENT_ISOLATION__GROUP": "startsanew",
-        "RUNNER_AGENT_ENGINE__DOCKER_HOST": f"unix://{tmp_path}/no-engine",
-    }
     command = [sys.executable, "-W", "error", "-m", "runner_agent", "run", "--key-file", key_file, "--runner", "r"]
     command += ["--server", "http://127.0.0.1:9"]
-    with subprocess.Popen(command, env=os.environ | alone, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, env=os.environ | alone(tmp_path), stderr=subprocess.PIPE, text=True) as process:
         try:
             told = process.stderr
             assert told is not None
@@ -79,6 +84,35 @@ def test_a_daemon_keeps_its_number_its_arguments_and_the_flags_of_its_interprete
             assert Path(f"/proc/{process.pid}/cmdline").read_text().split("\0")[:-1] == command
         finally:
             process.kill()
+
+
+def test_a_daemon_outlives_every_reload_and_drains_with_0(tmp_path: Path, key_file: str) -> None:
+    command = [sys.executable, "-W", "error", "-m", "runner_agent", "run", "--key-file", key_file, "--runner", "r"]
+    command += ["--server", "http://127.0.0.1:9"]
+    with subprocess.Popen(command, env=os.environ | alone(tmp_path), stderr=subprocess.PIPE, text=True) as process:
+        try:
+            told = process.stderr
+            assert told is not None
+            assert "agent_started" in next(told)
+            for _ in range(200):  # They come at every moment of a life, and between lives.
+                process.send_signal(signal.SIGHUP)
+                time.sleep(0.005)
+            process.send_signal(signal.SIGTERM)
+            lives = told.read().count("agent_started")
+            assert (process.wait(timeout=30), lives > 2) == (0, True)
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize(("verb", "code"), [("drains=True", 0), ("", 143)], ids=["run", "other verbs"])
+def test_a_sigterm_that_comes_before_the_story_ends_it_as_its_verb_should(verb: str, code: int) -> None:
+    story = (
+        "import os, signal, sys, anyio; from runner_agent.exits import hold_signals, live; hold_signals();"
+        "os.kill(os.getpid(), signal.SIGHUP) if len(sys.argv) > 1 else None; os.kill(os.getpid(), signal.SIGTERM);"
+        f"sys.exit(live(lambda: anyio.sleep(30), {verb}))"
+    )
+    command = [sys.executable, "-c", story, *([verb] if verb else [])]
+    assert subprocess.run(command, timeout=60, check=False).returncode == code
 
 
 def test_a_wrong_setting_ends_with_78_and_one_sentence(tmp_path: Path, key_file: str) -> None:
