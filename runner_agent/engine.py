@@ -80,6 +80,13 @@ class IterationOrder:
     file_contents: bool = True
     """False: only names and sizes are fetched (`file_size`)."""
 
+    @property
+    def program(self) -> str:
+        """The first word of what is run. An entrypoint of the job's drops the image's command."""
+        entrypoint = self.image.entrypoint if self.entrypoint is None else self.entrypoint
+        cmd = self.image.cmd if self.cmd is None and self.entrypoint is None else self.cmd or ()
+        return next(iter((*entrypoint, *cmd)), "")
+
 
 class Engine(Protocol):
     """The container engine. Raises `HostFault` where it fails itself, `JobFault` where the job asks the impossible."""

@@ -80,7 +80,7 @@ TABLE = (
     ),
     # A registry has words of its own, and most of its moods pass. What never does ends with the pull's budget.
     Row(PULL, r"", FaultClass.REGISTRY_UNAVAILABLE),
-    Row(RUN, r"no command specified", FaultClass.NO_COMMAND),
+    Row(RUN, r"no command (or entrypoint provided|specified)", FaultClass.NO_COMMAND),
     Row(RUN, r"minimum memory limit|unknown runtime|no such runtime|invalid runtime", FaultClass.SPEC_REFUSED),
     Row(RUN, r"unable to find (user|group)|no matching entries in (passwd|group)", FaultClass.IMAGE_INVALID),
     Row(RUN, r"exec format error", FaultClass.COMMAND_NOT_EXECUTABLE),

@@ -1,5 +1,7 @@
 """What a container's end means: from the engine's last state to exit code, signal, times, fault and record. Pure."""
 
+import errno
+import os
 import re
 import signal
 from collections.abc import Mapping, Sequence
@@ -20,7 +22,10 @@ NOT_EXECUTABLE = 126
 # `docker-init` is tini; where it cannot start the command it says so and leaves with 127 or 126.
 # Source: github.com/krallin/tini, src/tini.c, `spawn_process`.
 INIT_FAILED = re.compile(r"^\[FATAL tini \(\d+\)\] exec (.*) failed: (.*)$", re.MULTILINE)
-
+# Podman's is catatonit: it names no program, and leaves with 1 whatever the reason. Nothing else has written then.
+# Source: github.com/openSUSE/catatonit, catatonit.c, `spawn_pid1`.
+CATATONIT_FAILED = re.compile(r"ERROR \(catatonit:\d+\): failed to exec pid1: (.*)\n?")
+CATATONIT_CODE = 1
 
 NEVER_RAN = frozenset({FaultClass.COMMAND_NOT_FOUND, FaultClass.COMMAND_NOT_EXECUTABLE})
 
@@ -89,7 +94,9 @@ def signal_name(exit_code: int) -> str | None:
         return None
 
 
-def fault_of(ending: Ending, *, cut: Cut | None, within_s: float, disk_bytes: int, stderr_end: str) -> Fault | None:
+def fault_of(
+    ending: Ending, *, cut: Cut | None, within_s: float, disk_bytes: int, program: str, stderr_end: str
+) -> Fault | None:
     """Why the command did not end well; none where it did. What we did to it comes before what it did."""
     if cut is Cut.TIMEOUT:
         return _fault(FaultClass.TIMEOUT, f"killed after {within_s:g} s, the iteration's time limit", ending)
@@ -103,16 +110,18 @@ def fault_of(ending: Ending, *, cut: Cut | None, within_s: float, disk_bytes: in
         return None
     if ending.out_of_memory:
         return _fault(FaultClass.OUT_OF_MEMORY, "the container ran out of memory (spec.memory)", ending)
-    return _never_began(ending, stderr_end) or _went_wrong(ending)
+    return _never_began(ending, program, stderr_end) or _went_wrong(ending)
 
 
-def _never_began(ending: Ending, stderr_end: str) -> Fault | None:
-    said = INIT_FAILED.search(stderr_end)
-    if said is None or ending.exit_code not in (NOT_FOUND, NOT_EXECUTABLE):
+def _never_began(ending: Ending, program: str, stderr_end: str) -> Fault | None:
+    if ending.exit_code in (NOT_FOUND, NOT_EXECUTABLE) and (said := INIT_FAILED.search(stderr_end)):
+        missing, message = ending.exit_code == NOT_FOUND, f"{said[1]}: {said[2]}"
+    elif ending.exit_code == CATATONIT_CODE and (said := CATATONIT_FAILED.fullmatch(stderr_end)):
+        missing, message = said[1] == os.strerror(errno.ENOENT), f"{program}: {said[1]}"
+    else:
         return None
-    missing = ending.exit_code == NOT_FOUND
     kind = FaultClass.COMMAND_NOT_FOUND if missing else FaultClass.COMMAND_NOT_EXECUTABLE
-    return Fault(kind=kind, stage=Stage.ITERATE, message=f"{said[1]}: {said[2]}", exit_code=ending.exit_code)
+    return Fault(kind=kind, stage=Stage.ITERATE, message=message, exit_code=ending.exit_code)
 
 
 def _went_wrong(ending: Ending) -> Fault:

@@ -263,6 +263,7 @@ class Run:
             cut=cut,
             within_s=self._order.within_s,
             disk_bytes=self._order.spec.disk,
+            program=self._order.program,
             stderr_end=self._capture.stderr_end,
         )
         haul = await self._collect(box, inspected["Config"]["WorkingDir"])

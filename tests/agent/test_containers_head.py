@@ -3,6 +3,7 @@
 import json
 import re
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from runner_protocol.results import CapturedText, CollectedFile, FaultClass, Fil
 
 ROOT = Path(__file__).parents[2]
 DIGEST = "sha256:" + "a" * 64
+CATATONIT = "ERROR (catatonit:2): failed to exec pid1"
 
 
 def framed(kind: int, payload: bytes) -> bytes:
@@ -164,6 +166,7 @@ def test_a_reference_is_pinned_and_sent_through_a_mirror() -> None:
         (Stage.PULL, "write /var/x: no space left on device", FaultClass.HOST_DISK_FULL),
         (Stage.PULL, "words that nobody has seen", FaultClass.REGISTRY_UNAVAILABLE),
         (Stage.ITERATE, "No command specified", FaultClass.NO_COMMAND),
+        (Stage.ITERATE, "container create: no command or entrypoint provided, and no CMD", FaultClass.NO_COMMAND),
         (Stage.ITERATE, "Minimum memory limit allowed is 6MB", FaultClass.SPEC_REFUSED),
         (Stage.ITERATE, "unable to find user nobody: no matching entries in passwd file", FaultClass.IMAGE_INVALID),
         (Stage.ITERATE, 'exec: "x": executable file not found in $PATH', FaultClass.COMMAND_NOT_FOUND),
@@ -227,14 +230,34 @@ def test_only_a_command_that_was_killed_and_not_for_memory_is_asked_about_again(
         (127, False, None, "sh: x: not found", FaultClass.EXIT_CODE),
         (127, False, None, "[FATAL tini (7)] exec x failed: No such file or directory", FaultClass.COMMAND_NOT_FOUND),
         (126, False, None, "[FATAL tini (7)] exec x failed: Exec format error", FaultClass.COMMAND_NOT_EXECUTABLE),
+        (1, False, None, f"{CATATONIT}: No such file or directory\n", FaultClass.COMMAND_NOT_FOUND),
+        (1, False, None, f"{CATATONIT}: Permission denied\n", FaultClass.COMMAND_NOT_EXECUTABLE),
+        (1, False, None, f"before\n{CATATONIT}: Permission denied\n", FaultClass.EXIT_CODE),
+        (2, False, None, f"{CATATONIT}: Permission denied\n", FaultClass.EXIT_CODE),
     ],
 )
 def test_what_we_did_to_a_container_comes_before_what_it_did(
     exit_code: int, oom: bool, cut: Cut | None, stderr: str, kind: FaultClass | None
 ) -> None:
     ending = Ending(exit_code, oom, None, None)
-    fault = outcome.fault_of(ending, cut=cut, within_s=1, disk_bytes=1, stderr_end=stderr)
+    fault = outcome.fault_of(ending, cut=cut, within_s=1, disk_bytes=1, program="x", stderr_end=stderr)
     assert (fault.kind if fault else None) is kind
+
+
+@pytest.mark.parametrize(
+    ("changes", "program"),
+    [
+        ({}, "entry"),
+        ({"cmd": ("given",)}, "entry"),
+        ({"entrypoint": ("mine",)}, "mine"),
+        ({"entrypoint": (), "cmd": ("given",)}, "given"),
+        ({"entrypoint": ()}, ""),
+        ({"image": Image("own", "sha256:own", DIGEST, cmd=("own",))}, "own"),
+    ],
+)
+def test_a_program_is_the_jobs_or_the_images_first_word(changes: dict[str, Any], program: str) -> None:
+    image = Image("both", "sha256:both", DIGEST, entrypoint=("entry",), cmd=("own",))
+    assert replace(order(), **{"image": image, **changes}).program == program
 
 
 def test_pull_progress_is_the_sum_over_layers_and_never_goes_past_one() -> None:

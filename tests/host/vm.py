@@ -326,7 +326,10 @@ def boot(
     size = Size(cpus, memory_mib, words)
     disk = image(suite)
     with tempfile.TemporaryDirectory(prefix="vm-", dir="/var/tmp") as name:
-        shutil.copy(_picture(disk, size), Path(name) / "disk.qcow2")
+        fresh = Path(name) / "disk.qcow2"
+        shutil.copy(_picture(disk, size), fresh)
+        # It knows the disk below it by the path of the day it was taken; the cache may have moved since.
+        subprocess.run(["qemu-img", "rebase", "-u", *_on(disk), fresh], check=True)
         with _running(disk, Path(name), size, doors, "-loadvm", PICTURE) as machine:
             # The picture's clock stands where it was taken.
             machine.sh(f"date -s @{time.time():.0f}")
@@ -342,13 +345,17 @@ def _picture(disk: Image, size: Size) -> Path:
         if not kept.exists():
             progress("booting for the first time; later machines wake from a picture of this one")
             fresh = Path(name) / "disk.qcow2"
-            backing = ["-b", str(disk.folder / "disk.raw"), "-F", "raw"]
-            subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", *backing, fresh], check=True)
+            subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", *_on(disk), fresh], check=True)
             with _running(disk, Path(name), size, CLOSED) as machine:
                 machine.take_picture()
             shutil.copy(fresh, kept.with_suffix(".new"))
             kept.with_suffix(".new").rename(kept)
     return kept
+
+
+def _on(disk: Image) -> list[str]:
+    """As qemu-img takes the disk that is below another."""
+    return ["-b", str(disk.folder / "disk.raw"), "-F", "raw"]
 
 
 @contextmanager
