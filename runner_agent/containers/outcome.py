@@ -27,7 +27,7 @@ INIT_FAILED = re.compile(r"^\[FATAL tini \(\d+\)\] exec (.*) failed: (.*)$", re.
 CATATONIT_FAILED = re.compile(r"ERROR \(catatonit:\d+\): failed to exec pid1: (.*)\n?")
 CATATONIT_CODE = 1
 
-NEVER_RAN = frozenset({FaultClass.COMMAND_NOT_FOUND, FaultClass.COMMAND_NOT_EXECUTABLE})
+NEVER_RAN = frozenset({FaultClass.COMMAND_NOT_FOUND, FaultClass.COMMAND_NOT_EXECUTABLE, FaultClass.NO_COMMAND})
 
 
 class Cut(Enum):
@@ -121,6 +121,8 @@ def _never_began(ending: Ending, program: str, stderr_end: str) -> Fault | None:
     else:
         return None
     kind = FaultClass.COMMAND_NOT_FOUND if missing else FaultClass.COMMAND_NOT_EXECUTABLE
+    if not program:  # Docker makes no such container; Podman 5 does.
+        kind, message = FaultClass.NO_COMMAND, "the image has no command, and the job gives none"
     return Fault(kind=kind, stage=Stage.ITERATE, message=message, exit_code=ending.exit_code)
 
 

@@ -260,6 +260,17 @@ def test_a_program_is_the_jobs_or_the_images_first_word(changes: dict[str, Any],
     assert replace(order(), **{"image": image, **changes}).program == program
 
 
+def test_a_container_without_any_command_is_told_as_such() -> None:
+    ending = Ending(1, False, None, None)
+    stderr = f"{CATATONIT}: No such file or directory\n"
+    fault = outcome.fault_of(ending, cut=None, within_s=1, disk_bytes=1, program="", stderr_end=stderr)
+    assert fault is not None
+    assert (fault.kind, fault.message) == (
+        FaultClass.NO_COMMAND,
+        "the image has no command, and the job gives none",
+    )
+
+
 def test_pull_progress_is_the_sum_over_layers_and_never_goes_past_one() -> None:
     meter = PullMeter()
     assert (meter.fraction, meter.line) == (None, "asking the registry")
