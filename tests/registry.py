@@ -102,10 +102,12 @@ def serving(
 def forget(host: str) -> None:
     """Remove from the engine what tests pulled from this host. Where no engine answers, none was pulled."""
     with contextlib.suppress(DockerException), contextlib.closing(docker.APIClient(timeout=60)) as client:
-        for image in client.images(all=True):
-            for name in image.get("RepoDigests") or []:
-                if name.startswith(f"{host}/"):
-                    client.remove_image(name, force=True)
+        # Podman lets go of one name at a time: an image that was pulled by tag and by digest has two.
+        for _ in range(2):
+            for image in client.images(all=True):
+                for name in image.get("RepoDigests") or []:
+                    if name.startswith(f"{host}/"):
+                        client.remove_image(name, force=True)
 
 
 def free_port(address: str = "127.0.0.1") -> int:

@@ -15,16 +15,14 @@ pytestmark = pytest.mark.host
 RUN, FILES = "tests/agent/test_containers_run.py", "tests/agent/test_containers_files.py"
 PULL, HOSTILE = "tests/agent/test_containers_pull.py", "tests/agent/test_hostile_images.py"
 NOPE = "entrypoint0-command_not_found-/bin/nope: No such file or directory"
-# An emulated machine takes ten seconds and more for each: these are the core, and not the whole.
+# An emulated machine takes twenty seconds for each: these are the core, and not the whole.
 CASES = (
-    f"{RUN}::test_an_image_runs_its_own_command_and_a_job_may_give_another",
     f"{RUN}::test_user_workdir_and_environment_are_the_images_with_the_jobs_on_top",
     f"{RUN}::test_an_end_that_is_not_good_says_how[exit 3-expected0]",
     f"{RUN}::test_a_command_that_never_began_has_no_exit_code[{NOPE}]",
     f"{RUN}::test_an_image_with_nothing_to_run_is_named_as_such",
     f"{RUN}::test_a_timeout_kills_everything_and_keeps_the_output",
     f"{RUN}::test_cancelling_leaves_no_container",
-    f"{FILES}::test_files_come_by_name_directory_and_pattern_each_once",
     f"{FILES}::test_a_missing_file_is_named_and_costs_neither_output_nor_the_other_files",
     f"{HOSTILE}::test_harm_comes_to_its_end[memory bomb]",
     f"{HOSTILE}::test_harm_comes_to_its_end[disk filler]",
