@@ -4,16 +4,13 @@ Catches the error families that concern the server; those of a job are turned in
 nothing: which thing follows which is in `session.py`.
 """
 
-import asyncio
 import math
 import random
-import signal
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import anyio
 import structlog
@@ -62,6 +59,7 @@ from runner_agent.session import (
     Waited,
     Why,
 )
+from runner_agent.signals import Signals
 from runner_agent.spool import Spool, SpooledReport
 from runner_agent.tracing import Traces
 from runner_protocol.jobs import ClaimedJob
@@ -72,8 +70,6 @@ from runner_protocol.results import INFRASTRUCTURE, Outcome, RunReport
 BLOCKED_POLL_S = 10
 
 SPOOL_AGAIN_S = 5.0
-
-HEARD = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 # An engine that answers removes a container in a second; one that does not must not hold up whoever stops us.
 LAST_SWEEP_S_MAX = 10.0
@@ -116,51 +112,6 @@ class Hands:
     traces: Traces = field(default_factory=Traces)
 
 
-class Signals:
-    """What signals have asked for, over all lives of the process: what comes between two is heard by the next."""
-
-    def __init__(self) -> None:
-        self._waiting: list[DrainAsked | ReloadAsked] = []
-        self._tell: Callable[[DrainAsked | ReloadAsked], None] = self._waiting.append
-
-    def hear(self, event: DrainAsked | ReloadAsked) -> None:
-        """Pass it on, or keep it for the next life. From the event loop only."""
-        self._tell(event)
-
-    @contextmanager
-    def told_to(self, tell: Callable[[DrainAsked | ReloadAsked], None]) -> Iterator[None]:
-        """For the length of a block somebody hears of each, first of those that wait."""
-        self._tell = tell
-        for event in self._waiting:
-            tell(event)
-        self._waiting.clear()
-        try:
-            yield
-        finally:
-            self._tell = self._waiting.append
-
-
-@contextmanager
-def listening() -> Iterator[Signals]:
-    """Hear SIGTERM and SIGINT, which drain, and SIGHUP, which reloads; at the end they have no effect any more."""
-    signals = Signals()
-    loop = asyncio.get_running_loop()
-
-    def hear(number: signal.Signals) -> None:
-        log.info("signal_received", signal=number.name)
-        signals.hear(ReloadAsked() if number is signal.SIGHUP else DrainAsked())
-
-    for number in HEARD:
-        loop.add_signal_handler(number, hear, number)
-    try:
-        yield signals
-    finally:
-        for number in HEARD:
-            loop.remove_signal_handler(number)
-            # How we end is decided, and so is the exit code.
-            signal.signal(number, signal.SIG_IGN)
-
-
 class Daemon:
     """One life of the agent."""
 
@@ -178,7 +129,7 @@ class Daemon:
         self._swept = False
         """Whether no container of ours can be left: not so at the start, nor after a job, however it ended."""
 
-    async def run(self, *, signals: Signals | Literal[False] = False) -> Ending:
+    async def run(self, signals: Signals | None = None) -> Ending:
         """Live until drained. `signals` drain and reload; without them use `tell`."""
         signals = signals or Signals()
         with self._send, self._events:

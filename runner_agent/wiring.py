@@ -19,7 +19,7 @@ from runner_agent.bench import Host
 from runner_agent.client import Client, connected
 from runner_agent.containers import DockerEngine, EngineSettings
 from runner_agent.current_job import CurrentJob
-from runner_agent.daemon import Daemon, Habits, Hands, Signals, listening
+from runner_agent.daemon import Daemon, Habits, Hands
 from runner_agent.engine import EngineFacts
 from runner_agent.errors import SettingFault
 from runner_agent.figures import Figures
@@ -33,6 +33,7 @@ from runner_agent.plan import Policy
 from runner_agent.preflight import Floors
 from runner_agent.session import Ending
 from runner_agent.settings import Loaded, Settings, load, read_key
+from runner_agent.signals import Signals, listening
 from runner_agent.spool import Spool
 from runner_agent.tracing import Traces
 from runner_agent.undo import restore
@@ -86,7 +87,7 @@ async def live(
         )
         log.info("agent_started", version=version("benchmark-runner"), server=settings.server, runner=settings.runner)
         daemon = Daemon(hands, habits(settings, jobs_max))
-        return await daemon.run(signals=signals), daemon.jobs_left
+        return await daemon.run(signals), daemon.jobs_left
 
 
 def put_back(settings: Settings) -> list[str]:

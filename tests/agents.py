@@ -97,7 +97,7 @@ async def run_agent(
     """One life, from start to end."""
     async with client_of(server) as client:
         with anyio.fail_after(20):
-            return await make_daemon(client, engine, state_dir, jobs_max=jobs_max, policy=policy).run(signals=False)
+            return await make_daemon(client, engine, state_dir, jobs_max=jobs_max, policy=policy).run()
 
 
 async def until(true: Callable[[], bool]) -> None:

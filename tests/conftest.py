@@ -1,11 +1,13 @@
 """Real things that many tests share: a registry, and an image in it."""
 
+import logging
 from collections.abc import Generator, Iterator
 
 import images
 import leftovers
 import pytest
 import registry as registries
+import structlog
 
 
 @pytest.hookimpl(wrapper=True)
@@ -31,3 +33,13 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[registries.Re
 def bench_image(registry: registries.Registry) -> str:
     """The reference of a small image with a shell and perl, in the registry."""
     return registry.push("tests/bench", images.image(Cmd=["echo", "the image's own command"]))
+
+
+@pytest.fixture
+def logging_as_it_was() -> Iterator[None]:
+    """What a test sets up of the programs' logging is undone after it."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    structlog.reset_defaults()
+    root.handlers, root.level = handlers, level

@@ -59,7 +59,7 @@ class Pair:
             daemon = make_daemon(client, engine, state_dir, jobs_max=None, policy=policy)
 
             async def live() -> None:
-                endings.append(await daemon.run(signals=False))
+                endings.append(await daemon.run())
 
             tasks.start_soon(live)
             yield endings

@@ -25,6 +25,8 @@ DatabaseOption = Annotated[
     str | None, typer.Option("--database", help="`sqlite:///FILE` or `postgresql://…`. Default: as the settings say.")
 ]
 ConfigOption = Annotated[Path | None, typer.Option("--config", help="TOML file with settings.")]
+LOCAL = "http://localhost:61016"
+"""Where a server answers on its own host."""
 SERVER_URL = re.compile(r"https?://[^/\s?#]+(/[^\s?#]*)?")
 """What an agent's setting `server` takes."""
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from server_stub.commands.context import (
+    LOCAL,
     ConfigOption,
     DatabaseOption,
     Exit,
@@ -29,7 +30,6 @@ specs = typer.Typer(no_args_is_help=True, help="Specs: the classes of machine th
 Named = Annotated[str, typer.Argument(metavar="RUNNER", help="Its name, slug or UUID.")]
 SpecOption = Annotated[list[str] | None, typer.Option("--spec", help="A spec that it takes jobs of; may be repeated.")]
 KEY_FILE = "runner.key"
-LOCAL = "http://localhost:61016"
 
 
 @runners.command("create")

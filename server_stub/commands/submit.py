@@ -14,7 +14,7 @@ from typing import Annotated, Any, Self
 
 import typer
 
-from server_stub.commands.context import Exit, JsonOption, fail, server_url
+from server_stub.commands.context import LOCAL, Exit, JsonOption, fail, server_url
 
 TOKEN_VARIABLE = "SERVER_STUB_TOKEN"  # noqa: S105  The variable's name, not a token.
 POLL_S = 1.0
@@ -44,7 +44,7 @@ def submit(  # noqa: PLR0917  Every option of the verb is a parameter; typer pas
     build_time: Annotated[bool, typer.Option("--build-time", help="Measure the command's wall time too.")] = False,
     allow_failure: Annotated[bool, typer.Option("--allow-failure", help="Go on after a failed iteration.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Follow the job and print its report.")] = False,
-    server: Annotated[str, typer.Option(callback=server_url, help="URL of the API server.")] = "http://localhost:61016",
+    server: Annotated[str, typer.Option(callback=server_url, help="URL of the API server.")] = LOCAL,
     token_file: Annotated[
         Path | None,
         typer.Option(exists=True, dir_okay=False, help=f"File with an API token or key. Default: ${TOKEN_VARIABLE}."),

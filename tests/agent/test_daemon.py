@@ -17,12 +17,13 @@ from structlog.testing import capture_logs
 from runner_agent import daemon as daemon_module
 from runner_agent.bench import Bench
 from runner_agent.current_job import CurrentJob
-from runner_agent.daemon import Daemon, Signals
+from runner_agent.daemon import Daemon
 from runner_agent.engine import EngineFacts, IterationOrder, OutputTail
 from runner_agent.errors import HostFault, JobFault
 from runner_agent.figures import Figures
 from runner_agent.preflight import Floors
 from runner_agent.session import DrainAsked, Ending, ReloadAsked
+from runner_agent.signals import Signals
 from runner_agent.spool import Spool
 from runner_protocol.jobs import Work
 from runner_protocol.problems import Stale
@@ -41,7 +42,7 @@ async def living(daemon: Daemon) -> AsyncIterator[list[Ending]]:
     endings: list[Ending] = []
 
     async def live() -> None:
-        endings.append(await daemon.run(signals=False))
+        endings.append(await daemon.run())
 
     with anyio.fail_after(20):
         async with anyio.create_task_group() as tasks:
@@ -226,7 +227,7 @@ async def test_a_report_that_waits_is_among_the_figures_while_it_waits(tmp_path:
     async with client_of(server) as client:
         daemon = make_daemon(client, FakeEngine(), tmp_path)
         daemon._hands = replace(daemon._hands, figures=Kept())
-        await daemon.run(signals=False)
+        await daemon.run()
     waited = [page for page in pages if 'runner_agent_state{state="waiting"} 1.0\n' in page]
     assert waited
     assert all("runner_agent_spooled_reports 1.0\n" in page for page in waited)
@@ -332,11 +333,11 @@ async def test_signals_that_come_between_two_lives_or_at_the_end_of_one_are_hear
         signals.hear(ReloadAsked())
         first = make_daemon(client, engine, tmp_path, jobs_max=None)
         with anyio.fail_after(20):
-            assert await first.run(signals=signals) is Ending.RELOAD
+            assert await first.run(signals) is Ending.RELOAD
         signals.hear(DrainAsked())
         second = make_daemon(client, engine, tmp_path, jobs_max=None)
         with anyio.fail_after(20):
-            assert await second.run(signals=signals) is Ending.DRAINED
+            assert await second.run(signals) is Ending.DRAINED
     assert server.claims == []
 
 
@@ -357,7 +358,7 @@ async def test_a_signal_that_the_last_sweep_of_a_life_overlaps_is_heard_by_the_n
         endings: list[Ending] = []
 
         async def live() -> None:
-            endings.append(await daemon.run(signals=signals))
+            endings.append(await daemon.run(signals))
 
         engine.gate = anyio.Event()
         async with anyio.create_task_group() as tasks:
@@ -367,14 +368,14 @@ async def test_a_signal_that_the_last_sweep_of_a_life_overlaps_is_heard_by_the_n
             signals_due.append(DrainAsked())
             engine.gate.set()
         with anyio.fail_after(20):
-            endings.append(await make_daemon(client, engine, tmp_path, jobs_max=None).run(signals=signals))
+            endings.append(await make_daemon(client, engine, tmp_path, jobs_max=None).run(signals))
     assert endings == [Ending.RELOAD, Ending.DRAINED]
 
 
 async def test_an_unknown_key_ends_the_agent(tmp_path: Path) -> None:
     server, engine = FakeServer(), FakeEngine()
     async with client_of(server, key="bencher_runner_" + "b" * 30) as client:
-        assert await make_daemon(client, engine, tmp_path).run(signals=False) is Ending.KEY_REFUSED
+        assert await make_daemon(client, engine, tmp_path).run() is Ending.KEY_REFUSED
     assert server.claims == []
 
 

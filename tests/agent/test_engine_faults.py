@@ -53,7 +53,7 @@ async def agent_on(engine: PrivateEngine, server: FakeServer, state_dir: Path) -
             daemon = make_daemon(client, DockerEngine(terms), state_dir, jobs_max=None)
 
             async def live() -> None:
-                endings.append(await daemon.run(signals=False))
+                endings.append(await daemon.run())
 
             tasks.start_soon(live)
             yield endings

@@ -4,7 +4,6 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import anyio
@@ -88,7 +87,7 @@ async def test_an_agent_answers_while_a_job_runs(tmp_path: Path) -> None:
     async with client_of(server) as client, anyio.create_task_group() as tasks:
         daemon = make_daemon(client, engine, tmp_path)
         daemon._habits = replace(daemon._habits, metrics_listen=f"127.0.0.1:{port}")
-        tasks.start_soon(partial(daemon.run, signals=False))
+        tasks.start_soon(daemon.run)
         await engine.running.wait()
         page = (await asked(port, "/metrics")).text
         tasks.cancel_scope.cancel()

@@ -4,7 +4,6 @@ import io
 import json
 import logging
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,16 +13,8 @@ from pydantic import SecretStr
 from runner_agent.logs import configure
 from runner_protocol.journal import Journal
 
+pytestmark = pytest.mark.usefixtures("logging_as_it_was")
 KEY = "bencher_runner_" + "x" * 30
-
-
-@pytest.fixture(autouse=True)
-def _as_it_was() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    structlog.reset_defaults()
-    root.handlers, root.level = handlers, level
 
 
 def test_a_line_for_machines_is_one_object_with_the_job_bound_to_it() -> None:

@@ -6,7 +6,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -71,37 +74,36 @@ def test_the_daemon_loads_nothing_that_only_draws_or_computes_or_reads_its_argum
     assert loaded & spared == set()
 
 
+@contextmanager
+def daemon(tmp_path: Path, key_file: str) -> Iterator[tuple["subprocess.Popen[str]", IO[str]]]:
+    """A daemon that has begun, whose server is away, and what it says."""
+    command = [sys.executable, "-W", "error", "-m", "runner_agent", "run", "--key-file", key_file, "--runner", "r"]
+    command += ["--server", "http://127.0.0.1:9"]
+    with subprocess.Popen(command, env=os.environ | alone(tmp_path), stderr=subprocess.PIPE, text=True) as process:
+        try:
+            told = process.stderr
+            assert told is not None
+            assert "agent_started" in next(told)
+            yield process, told
+        finally:
+            process.kill()
+
+
 def test_a_daemon_keeps_its_number_its_arguments_and_the_flags_of_its_interpreter(
     tmp_path: Path, key_file: str
 ) -> None:
-    command = [sys.executable, "-W", "error", "-m", "runner_agent", "run", "--key-file", key_file, "--runner", "r"]
-    command += ["--server", "http://127.0.0.1:9"]
-    with subprocess.Popen(command, env=os.environ | alone(tmp_path), stderr=subprocess.PIPE, text=True) as process:
-        try:
-            told = process.stderr
-            assert told is not None
-            assert "agent_started" in next(told)
-            assert Path(f"/proc/{process.pid}/cmdline").read_text().split("\0")[:-1] == command
-        finally:
-            process.kill()
+    with daemon(tmp_path, key_file) as (process, _):
+        assert Path(f"/proc/{process.pid}/cmdline").read_text().split("\0")[:-1] == process.args
 
 
 def test_a_daemon_outlives_every_reload_and_drains_with_0(tmp_path: Path, key_file: str) -> None:
-    command = [sys.executable, "-W", "error", "-m", "runner_agent", "run", "--key-file", key_file, "--runner", "r"]
-    command += ["--server", "http://127.0.0.1:9"]
-    with subprocess.Popen(command, env=os.environ | alone(tmp_path), stderr=subprocess.PIPE, text=True) as process:
-        try:
-            told = process.stderr
-            assert told is not None
-            assert "agent_started" in next(told)
-            for _ in range(200):  # They come at every moment of a life, and between lives.
-                process.send_signal(signal.SIGHUP)
-                time.sleep(0.005)
-            process.send_signal(signal.SIGTERM)
-            lives = told.read().count("agent_started")
-            assert (process.wait(timeout=30), lives > 2) == (0, True)
-        finally:
-            process.kill()
+    with daemon(tmp_path, key_file) as (process, told):
+        for _ in range(200):  # They come at every moment of a life, and between lives.
+            process.send_signal(signal.SIGHUP)
+            time.sleep(0.005)
+        process.send_signal(signal.SIGTERM)
+        lives = told.read().count("agent_started")
+        assert (process.wait(timeout=30), lives > 2) == (0, True)
 
 
 @pytest.mark.parametrize(("verb", "code"), [("drains=True", 0), ("", 143)], ids=["run", "other verbs"])

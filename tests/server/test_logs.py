@@ -1,8 +1,6 @@
 """Where the server's lines go, and that they can be searched for."""
 
 import json
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID
 
@@ -12,14 +10,7 @@ import structlog
 from runner_protocol.journal import Journal
 from server_stub.logs import configure_logs
 
-
-@pytest.fixture(autouse=True)
-def _as_it_was() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    structlog.reset_defaults()
-    root.handlers, root.level = handlers, level
+pytestmark = pytest.mark.usefixtures("logging_as_it_was")
 
 
 def test_under_systemd_lines_go_to_the_journal_with_their_fields(

@@ -29,7 +29,7 @@ async def test_a_jobs_trace_has_the_spans_of_both_sides(database: Database, tmp_
                 tmp_path,
                 jobs_max=1,
                 traces=agent_traces,
-            ).run(signals=False)
+            ).run()
         job = await pair.ended(report)
     server_traces.close()
     assert job["status"] == "processed"
