@@ -6,10 +6,10 @@ Another `OPENAPI_SEED` makes other ones.
 """
 
 import os
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import fastapi
@@ -17,9 +17,9 @@ import httpx
 import pytest
 import requests
 import schemathesis
-import uvicorn
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
+from processes import Server
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -28,9 +28,7 @@ from schemathesis.specs.openapi.checks import (
 )
 from server_runs import latency, run_body
 
-from server_stub.app import create_app
 from server_stub.routes import ROUTERS
-from server_stub.settings import Settings
 from server_stub.store import accounts
 from server_stub.store.database import Database
 from server_stub.store.tx import Tx
@@ -88,30 +86,27 @@ class Site:
 @pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
 def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A server on a free loopback port, on each database in turn."""
+    folder = tmp_path_factory.mktemp("openapi")
     if request.param == "sqlite":
-        yield from _serve(f"sqlite:///{tmp_path_factory.mktemp('openapi') / 'bench.db'}")
+        yield from _serve(folder, f"sqlite:///{folder / 'bench.db'}")
         return
     with request.getfixturevalue("postgresql").fresh_database() as url:
-        yield from _serve(url)
+        yield from _serve(folder, url)
 
 
-def _serve(database_url: str) -> Iterator[Site]:
+def _serve(folder: Path, database_url: str) -> Iterator[Site]:
+    """In a process of its own: Hypothesis wants nobody else to draw from this one's random numbers."""
     database = Database.open(database_url)
-    config = uvicorn.Config(create_app(database, Settings()), port=0, log_level="error", ws="none")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        thread.join(0.01)
-    url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    token = database.wait(_administrator)
+    database.close()
+    server = Server(folder, database_url, settings={})
+    server.start()
     try:
-        schema = schemathesis.openapi.from_dict(httpx.get(f"{url}/v0/server/spec", timeout=60).json())
+        schema = schemathesis.openapi.from_dict(httpx.get(f"{server.url}/v0/server/spec", timeout=60).json())
         with requests.Session() as session:
-            yield Site(url, {"authorization": f"Bearer {database.wait(_administrator)}"}, schema, session)
+            yield Site(server.url, {"authorization": f"Bearer {token}"}, schema, session)
     finally:
-        server.should_exit = True
-        thread.join()
-        database.close()
+        server.kill()
 
 
 def _administrator(tx: Tx) -> str:
