@@ -17,13 +17,18 @@ from runner_agent.undo import JOURNAL, service_state
 INITS = ("/usr/libexec/podman/catatonit", "/usr/lib/podman/catatonit", "/usr/bin/catatonit", "/bin/catatonit")
 """Where Podman's packages put what it starts first in a container. Its `init_path` may name another place."""
 
+CALLS = ("/etc/containers/seccomp.json", "/usr/share/containers/seccomp.json")
+"""Podman's lists of the system calls that a container may make; the first that is there counts."""
+
+OWN_LIST = f"sed '/\"keyctl\",/d' {CALLS[1]} > {CALLS[0]}"
+
 
 class Severity(IntEnum):
     """How bad. The worst finding is the exit code of `doctor`."""
 
     FINE = 0
     NOISY = 1
-    """Jobs run, with more noise than need be."""
+    """Jobs run, with more noise or more rights than need be."""
     UNFIT = 2
     """Jobs fail, or their numbers mean little."""
 
@@ -50,6 +55,8 @@ class Examined:
     engine: EngineFacts | None
     init: bool
     """Whether Podman finds what it starts first in a container; Docker brings its own."""
+    keyrings: bool
+    """Whether Podman lets containers at the kernel's keyrings (keyctl(2)), as packaged; Docker never does."""
     controllers: frozenset[str] | None
     """Of cgroup version 2; none: the host has version 1."""
     schedstat: bool
@@ -72,7 +79,7 @@ def doctor(state_dir: Path, engine: EngineFacts | None, *, root: bool, tree: Pat
 
 
 def exit_code(found: Sequence[Finding]) -> int:
-    """0 fine · 1 noisier than need be · 2 unfit."""
+    """0 fine · 1 jobs run, with more noise or rights than need be · 2 unfit."""
     return max((finding.severity for finding in found), default=Severity.FINE)
 
 
@@ -85,6 +92,7 @@ def examine(files: HostFiles, state_dir: Path, engine: EngineFacts | None, *, ro
         root=root,
         engine=engine,
         init=any(map(files.list, INITS)),
+        keyrings='"keyctl"' in next(filter(None, map(files.read, CALLS)), ""),
         controllers=None if controllers is None else frozenset(controllers.split()),
         schedstat=files.read("/proc/schedstat") is not None,
         pressure=files.read("/proc/pressure/cpu") is not None,
@@ -108,14 +116,22 @@ def _access(seen: Examined) -> Iterator[Finding]:
     if seen.engine is None:
         cost, mend = "no job can run", "systemctl start docker; is the agent's user in the group docker?"
         yield Finding(Severity.UNFIT, "the container engine does not answer", cost, mend)
-    elif seen.engine.name == PODMAN and not seen.init:
-        cost, mend = "no container starts, unless containers.conf names another init_path", "apt-get install catatonit"
-        yield Finding(Severity.UNFIT, "Podman lacks catatonit", cost, mend)
+    elif seen.engine.name == PODMAN:
+        yield from _podman(seen)
     if not seen.root:
         cost = "no isolation beyond the engine's own pinning, no tuning, no cgroup of an iteration's own"
         yield Finding(
             Severity.NOISY, "the agent is not root", cost, "run it as root: systemd/runner-agent.service does"
         )
+
+
+def _podman(seen: Examined) -> Iterator[Finding]:
+    if not seen.init:
+        cost, mend = "no container starts, unless containers.conf names another init_path", "apt-get install catatonit"
+        yield Finding(Severity.UNFIT, "Podman lacks catatonit", cost, mend)
+    if seen.keyrings:
+        cost = "a benchmark may read and change keys of the host's root"
+        yield Finding(Severity.NOISY, "Podman lets benchmarks at the kernel's keyrings", cost, OWN_LIST)
 
 
 def _cpus(seen: Examined) -> Iterator[Finding]:

@@ -18,6 +18,7 @@ FINE = Examined(
     root=True,
     engine=replace(FACTS, cgroup_version=2),
     init=True,
+    keyrings=False,
     controllers=frozenset({"cpuset", "cpu", "memory"}),
     schedstat=True,
     pressure=True,
@@ -35,6 +36,7 @@ PODMAN_FACTS = replace(FACTS, name=PODMAN, cgroup_version=2)
 LACKS: list[tuple[dict[str, Any], Severity, str]] = [
     ({"engine": None}, Severity.UNFIT, "the container engine does not answer"),
     ({"engine": PODMAN_FACTS, "init": False}, Severity.UNFIT, "Podman lacks catatonit"),
+    ({"engine": PODMAN_FACTS, "keyrings": True}, Severity.NOISY, "Podman lets benchmarks at the kernel's keyrings"),
     ({"root": False}, Severity.NOISY, "the agent is not root"),
     ({"topology": Topology((Cpu(0, 0), Cpu(1, 0)))}, Severity.UNFIT, "there is one core"),
     ({"virtual": True}, Severity.NOISY, "this is a virtual machine"),
@@ -63,7 +65,19 @@ def test_each_lack_is_told_with_its_cost(changes: dict[str, Any], severity: Seve
 
 
 def test_docker_brings_what_podman_may_lack() -> None:
-    assert findings(replace(FINE, init=False)) == []
+    assert findings(replace(FINE, init=False, keyrings=True)) == []
+
+
+@pytest.mark.parametrize(("own", "open_"), [(None, True), ('["kill"]', False), ('["keyctl", "kill"]', True)])
+def test_a_list_of_system_calls_of_the_hosts_own_stands_for_podmans(
+    tmp_path: Path, own: str | None, open_: bool
+) -> None:
+    lists = {"usr/share": '["keyctl", "kill"]'} | ({"etc": own} if own else {})
+    for place, text in lists.items():
+        (tmp_path / place / "containers").mkdir(parents=True)
+        (tmp_path / place / "containers/seccomp.json").write_text(text)
+    found = doctor(tmp_path, PODMAN_FACTS, root=True, tree=tmp_path)
+    assert ("Podman lets benchmarks at the kernel's keyrings" in {finding.what for finding in found}) is open_
 
 
 def test_what_the_agent_turns_itself_is_no_finding_for_root() -> None:

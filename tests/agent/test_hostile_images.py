@@ -154,14 +154,14 @@ async def test_no_attempt_to_get_out_gets_its_way(bench: Workbench) -> None:
 
 
 async def test_a_flood_of_output_is_capped_with_a_mark_and_costs_no_disk(bench: Workbench) -> None:
-    # As much as the host's own kernel can push through a pipe in this time; each cap is 64 KiB.
+    # A thousand times the cap, and still within the minute on an emulated host.
     record = await bench.sh(
-        "dd if=/dev/zero bs=1M count=256 2>/dev/null | tr '\\0' 'x'; yes error | head -c 100000000 >&2",
+        "dd if=/dev/zero bs=1M count=64 2>/dev/null | tr '\\0' 'x'; yes error | head -c 64000000 >&2",
         limits=Limits(stream_bytes_max=64 << 10),
     )
     assert record.exit_code == 0
-    assert record.stdout.dropped_bytes == 256 * MIB - (64 << 10)
-    assert record.stderr.dropped_bytes == 100_000_000 - (64 << 10)
+    assert record.stdout.dropped_bytes == 64 * MIB - (64 << 10)
+    assert record.stderr.dropped_bytes == 64_000_000 - (64 << 10)
     assert f"[… {record.stdout.dropped_bytes} bytes cut …]" in record.stdout.text
     assert len(record.stdout.text) < 66 << 10
 
@@ -188,7 +188,9 @@ async def test_nothing_of_the_agent_reaches_a_container(bench: Workbench, monkey
     record = await bench.sh("cat /etc/resolv.conf; env; cat /proc/*/environ /proc/*/cmdline; ls -A / /run 2>/dev/null")
     assert "secret" not in record.stdout.text + record.stderr.text
     assert "HOSTNAME=benchmark" in record.stdout.text.splitlines()
-    assert record.stdout.text.splitlines()[0] == "nameserver 127.0.0.1"
+    # Podman writes none where there is no network.
+    servers = [line for line in record.stdout.text.splitlines() if line.startswith(("nameserver", "search"))]
+    assert set(servers) <= {"nameserver 127.0.0.1"}
 
 
 async def test_a_host_whose_disk_is_nearly_full_runs_nothing_and_blames_no_job(bench_image: str) -> None:

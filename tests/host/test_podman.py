@@ -3,11 +3,12 @@
 They are the very tests that Docker passes. What differs on Podman stands in docs/operations.md.
 """
 
+import re
 import shlex
 from collections.abc import Iterator
 
 import pytest
-from host.operations_page import section
+from host.operations_page import boxes, section
 from host.vm import Machine, boot
 
 pytestmark = pytest.mark.host
@@ -15,7 +16,7 @@ pytestmark = pytest.mark.host
 RUN, FILES = "tests/agent/test_containers_run.py", "tests/agent/test_containers_files.py"
 PULL, HOSTILE = "tests/agent/test_containers_pull.py", "tests/agent/test_hostile_images.py"
 NOPE = "entrypoint0-command_not_found-/bin/nope: No such file or directory"
-# An emulated machine takes twenty seconds for each: these are the core, and not the whole.
+# An emulated machine takes ten to forty seconds for each: all of hostile images, the core of the others.
 CASES = (
     f"{RUN}::test_user_workdir_and_environment_are_the_images_with_the_jobs_on_top",
     f"{RUN}::test_an_end_that_is_not_good_says_how[exit 3-expected0]",
@@ -24,9 +25,8 @@ CASES = (
     f"{RUN}::test_a_timeout_kills_everything_and_keeps_the_output",
     f"{RUN}::test_cancelling_leaves_no_container",
     f"{FILES}::test_a_missing_file_is_named_and_costs_neither_output_nor_the_other_files",
-    f"{HOSTILE}::test_harm_comes_to_its_end[memory bomb]",
-    f"{HOSTILE}::test_harm_comes_to_its_end[disk filler]",
     f"{PULL}::test_by_tag_or_digest_the_digest_of_what_will_run_comes_back",
+    HOSTILE,
 )
 # The registry of those tests has any free port.
 INSECURE = """
@@ -35,10 +35,7 @@ location = "127.0.0.1"
 insecure = true
 """
 # As Debian's package `podman-docker` does it.
-INSTEAD_OF_DOCKER = (
-    "systemctl stop docker.socket docker.service && systemctl start podman.socket && "
-    "ln -sfn podman/podman.sock /run/docker.sock"
-)
+INSTEAD_OF_DOCKER = "systemctl stop docker.socket docker.service && ln -sfn podman/podman.sock /run/docker.sock"
 
 
 @pytest.fixture(scope="module", params=["bookworm", "trixie"])
@@ -47,6 +44,9 @@ def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
     with boot(request.param) as machine:
         machine.push_project()
         machine.write("/etc/containers/registries.conf.d/tests.conf", INSECURE)
+        _, *commands = boxes(section("Podman"))[0].splitlines()  # Installed it is.
+        for command in commands:
+            machine.sh(command.replace("sudo ", ""))
         machine.sh(INSTEAD_OF_DOCKER)
         yield machine
 
@@ -54,14 +54,15 @@ def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
 def test_the_page_names_the_engines_that_are_met(machine: Machine) -> None:
     versions = machine.sh("dpkg-query -W -f '${Version}\\n' docker.io podman").split()
     docker, podman = (".".join(version.split(".")[:2]) for version in versions)
-    assert f"Docker {docker} and Podman {podman} on Debian" in " ".join(section("Install a host").split())
+    assert f"Docker {docker} and Podman {podman} on Debian" in " ".join(section("Podman").split())
 
 
 def test_the_core_of_the_tests_of_jobs_passes_on_podman(machine: Machine) -> None:
     cases = " ".join(shlex.quote(case) for case in CASES)
-    ran = machine.run(f"cd /root/project && {machine.python} -m pytest --durations=0 {cases}", within_s=1200)
+    ran = machine.run(f"cd /root/project && {machine.python} -m pytest --durations=0 {cases}", within_s=1800)
     print(ran.out)
-    assert (ran.code, f"= {len(CASES)} passed" in ran.out) == (0, True), ran.out + ran.err
+    assert ran.code == 0, ran.out + ran.err
+    assert re.search(r"= \d+ passed in ", ran.out), "something was skipped"
     # What a run's own mark finds on the engine it has looked for itself (tests/leftovers.py).
     assert machine.sh("podman ps -aq; podman images -q; podman volume ls -q") == ""
     machine.wait_for("! find /sys/fs/cgroup -name 'libpod*' | grep .")
