@@ -52,13 +52,20 @@ TABLE = (
     Row(PULL, r"toomanyrequests|too many requests|\b429\b", FaultClass.REGISTRY_UNAVAILABLE),
     # The owner of the host decides whom it trusts (`/etc/docker/certs.d`); plain http is for loopback alone.
     Row(PULL, r"x509|tls: failed to verify|HTTP response to HTTPS", FaultClass.IMAGE_REFUSED),
-    Row(PULL, r"no matching manifest|does not match the specified platform", FaultClass.WRONG_PLATFORM),
     Row(
         PULL,
-        r"verification failed|digest mismatch|unverified|invalid tar header|invalid checksum|gzip: invalid"
+        r"no matching manifest|does not match the specified platform|no image found in (image index|manifest list)",
+        FaultClass.WRONG_PLATFORM,
+    ),
+    Row(
+        PULL,
+        r"verification failed|digest mismatch|digest did not match|does not match provided manifest digest|unverified"
+        r"|invalid tar header|invalid checksum|gzip: invalid"
         r"|flate: corrupt|invalid header|unsupported media type|mediatype|invalid character|schema",
         FaultClass.IMAGE_INVALID,
     ),
+    # A line that dropped in a layer, in Podman's words; what is wrong with the layer itself stands above.
+    Row(PULL, r"happened during read", FaultClass.REGISTRY_UNAVAILABLE),
     Row(PULL, r"failed to register layer|archive/tar|unpigz|unexpected EOF", FaultClass.IMAGE_INVALID),
     Row(PULL, r"invalid reference format|invalid repository name|invalid tag", FaultClass.IMAGE_INVALID),
     Row(PULL, r"\b50[0234]\b|unavailable|internal server error", FaultClass.REGISTRY_UNAVAILABLE),

@@ -26,6 +26,8 @@ CASES = (
     f"{RUN}::test_cancelling_leaves_no_container",
     f"{FILES}::test_a_missing_file_is_named_and_costs_neither_output_nor_the_other_files",
     f"{PULL}::test_by_tag_or_digest_the_digest_of_what_will_run_comes_back",
+    f"{PULL}::test_a_password_is_the_jobs_own_or_the_hosts",
+    f"{PULL}::test_a_wrong_digest_makes_the_image_invalid",
     HOSTILE,
 )
 # The registry of those tests has any free port.
